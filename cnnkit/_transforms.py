@@ -1,0 +1,45 @@
+"""Applying an image transform, the same way wherever one is accepted.
+
+Anything with albumentations' protocol, `transform(image=array)["image"]`, will do; albumentations
+itself is never imported.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Transform = Callable[..., Any]
+
+
+def apply_transform(transform: Transform, image: NDArray[np.uint8]) -> NDArray[Any]:
+    """Transform one uint8 image `(height, width, channels)`; a plain function gets it too."""
+    result = transform(image=image)
+    if isinstance(result, Mapping):
+        result = result["image"]
+    return np.asarray(result)
+
+
+def reseed(transform: Transform, key: Sequence[int]) -> None:
+    """Make the next draw of a transform depend on `key` alone.
+
+    One generator is shared by all transforms of a Compose: with albumentations' own seeding each
+    child starts from the same number, so that a horizontal and a vertical flip always come
+    together.
+    """
+    if hasattr(transform, "set_random_state"):
+        generator = np.random.default_rng(key)
+        transform.set_random_state(generator, random.Random(int(generator.integers(2**63))))
+
+
+def check_same_shape(before: NDArray[Any], after: NDArray[Any]) -> None:
+    """Raise a ValueError if a transform has changed the shape of an image."""
+    if before.shape != after.shape:
+        msg = (
+            "`transform` must keep the shape of the image, so that images can form a batch. "
+            f"Received: {before.shape} became {after.shape}. End it with a resize, for example "
+            f"albumentations.Resize({before.shape[0]}, {before.shape[1]})."
+        )
+        raise ValueError(msg)

@@ -1,0 +1,60 @@
+"""Checks of arguments that several subpackages share, so that every error reads the same.
+
+A message has three parts: the rule, what was received, what to do.
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from operator import index
+
+
+def listed(options: Iterable[object]) -> str:
+    """Join options for reading: `a, b or c`."""
+    *most, last = map(str, options)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def check_one_of(name: str, value: object, options: Sequence[object]) -> None:
+    """Raise a ValueError unless `value` is one of `options`, naming the nearest of them."""
+    if value in options:
+        return
+    msg = f"`{name}` must be one of {listed(map(repr, options))}. Received: {name}={value!r}."
+    raise ValueError(msg + _suggestion(value, options))
+
+
+def _suggestion(value: object, options: Sequence[object]) -> str:
+    numbers = [option for option in options if isinstance(option, int)]
+    if numbers and isinstance(value, int | float):
+        return f" Did you mean {min(numbers, key=lambda option: abs(option - value))}?"
+    near = get_close_matches(str(value), [str(option) for option in options], n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def check_whole_number(name: str, value: object, *, least: int = 1) -> int:
+    """Return `value` as an int, or raise unless it is a whole number of at least `least`."""
+    try:
+        number = index(value)  # type: ignore[arg-type]  # the type is what is being checked
+    except TypeError:
+        msg = f"`{name}` must be a whole number. Received: {name}={value!r}."
+        raise TypeError(msg) from None
+    if isinstance(value, bool) or number < least:
+        msg = f"`{name}` must be a whole number of at least {least}. Received: {name}={value!r}."
+        raise ValueError(msg)
+    return number
+
+
+def check_image_size(image_size: object) -> tuple[int, int]:
+    """Return `image_size` as a pair of ints, or raise unless it is `(height, width)`."""
+    msg = (
+        "`image_size` must be a pair of whole numbers, (height, width), for example (224, 224). "
+        f"Received: image_size={image_size!r}."
+    )
+    if not isinstance(image_size, Sequence) or isinstance(image_size, str) or len(image_size) != 2:
+        raise ValueError(msg)
+    try:
+        height, width = map(index, image_size)
+    except TypeError:
+        raise ValueError(msg) from None
+    if min(height, width) < 1:
+        raise ValueError(msg)
+    return height, width

@@ -1,0 +1,29 @@
+"""From files to arrays, tables and pipelines.
+
+TensorFlow and Keras load inside the functions that return their objects.
+"""
+
+from cnnkit.data._bridges import image_data_generator, preprocessing_function
+from cnnkit.data._datasets import image_dataset
+from cnnkit.data._flows import flow_from_tables
+from cnnkit.data._loading import LoadedImages, load_images
+from cnnkit.data._prediction import predict_images
+from cnnkit.data._reading import read_image
+from cnnkit.data._splitting import Split, split_arrays, split_table
+from cnnkit.data._tables import list_images, list_splits
+
+__all__ = [
+    "LoadedImages",
+    "Split",
+    "flow_from_tables",
+    "image_data_generator",
+    "image_dataset",
+    "list_images",
+    "list_splits",
+    "load_images",
+    "predict_images",
+    "preprocessing_function",
+    "read_image",
+    "split_arrays",
+    "split_table",
+]

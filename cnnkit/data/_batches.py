@@ -1,0 +1,160 @@
+"""Batches of images as NumPy arrays: what `image_dataset` and `flow_from_tables` share.
+
+What is drawn for an image depends on (seed, epoch, place in the table) and on nothing else, so
+that neither the number of workers nor the order of their work changes a byte.
+"""
+
+import copy
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnnkit._transforms import Transform, apply_transform, check_same_shape, reseed
+from cnnkit._validation import check_image_size, check_one_of, check_whole_number
+from cnnkit.data._reading import CHANNELS, read_image
+from cnnkit.data._tables import check_table, class_names_of
+from cnnkit.exceptions import ImageReadError
+from cnnkit.preprocess import scale
+from cnnkit.preprocess._scaling import MODES
+
+LABEL_MODES = ("categorical", "int", "binary", None)
+
+
+@dataclass
+class BatchMaker:
+    """Images by their places: read, transformed and scaled.
+
+    Attributes:
+        read: Gives the uint8 image at a place.
+        shape: `(height, width, channels)` of every image.
+        transform: An image transform, or None.
+        mode: A mode of `cnnkit.preprocess.scale`; "none" leaves uint8.
+        seed: What the draws of the transform begin from.
+    """
+
+    read: Callable[[int], NDArray[np.uint8]]
+    shape: tuple[int, int, int]
+    transform: Transform | None
+    mode: str
+    seed: int
+    _own: threading.local = field(default_factory=threading.local)
+
+    def __post_init__(self) -> None:
+        check_one_of("mode", self.mode, MODES)
+
+    @property
+    def dtype(self) -> type[np.generic]:
+        return np.uint8 if self.mode == "none" else np.float32
+
+    def __call__(self, epoch: int, places: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the batch `(len(places), height, width, channels)`."""
+        images = np.empty((len(places), *self.shape), dtype=np.uint8)
+        for row, place in enumerate(places):
+            images[row] = self._transformed(int(epoch), int(place))
+        return images if self.mode == "none" else scale(images, self.mode)
+
+    def _transformed(self, epoch: int, place: int) -> NDArray[Any]:
+        image = self.read(place)
+        if self.transform is None:
+            return image
+        transform = self._transform_of_this_thread()
+        reseed(transform, (self.seed, epoch, place))
+        changed = apply_transform(transform, image)
+        check_same_shape(image, changed)
+        return changed
+
+    def _transform_of_this_thread(self) -> Transform:
+        if not hasattr(self._own, "transform"):
+            self._own.transform = copy.deepcopy(self.transform)
+        own: Transform = self._own.transform
+        return own
+
+
+def table_reader(
+    table: pd.DataFrame, image_size: tuple[int, int], color_mode: str
+) -> Callable[[int], NDArray[np.uint8]]:
+    """Return a function that reads the image in a row of a table."""
+    paths = list(table["file_paths"])
+
+    def read(place: int) -> NDArray[np.uint8]:
+        try:
+            return read_image(paths[place], image_size, color_mode=color_mode)
+        except ImageReadError as error:
+            msg = f"{error} (file {place + 1} of {len(paths)})"
+            raise ImageReadError(msg) from error
+
+    return read
+
+
+def remembering(
+    read: Callable[[int], NDArray[np.uint8]], count: int, shape: tuple[int, int, int]
+) -> Callable[[int], NDArray[np.uint8]]:
+    """Return a function that reads each image once and keeps it in memory."""
+    images = np.empty((count, *shape), dtype=np.uint8)
+    known = np.zeros(count, dtype=bool)
+
+    def read_once(place: int) -> NDArray[np.uint8]:
+        if not known[place]:
+            images[place] = read(place)
+            known[place] = True
+        image: NDArray[np.uint8] = images[place]
+        return image
+
+    return read_once
+
+
+def order_of_epoch(count: int, shuffle: bool, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the places of all images in the order of an epoch."""
+    places = np.arange(count, dtype=np.int64)
+    return np.random.default_rng((seed, epoch)).permutation(places) if shuffle else places
+
+
+def cut(places: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the places of each batch; the last may be smaller."""
+    for start in range(0, len(places), batch_size):
+        yield places[start : start + batch_size]
+
+
+def encode_targets(
+    targets: NDArray[Any], class_names: Sequence[str], label_mode: str | None
+) -> NDArray[Any] | None:
+    """Turn class numbers into what a loss wants: one-hot rows, numbers, or a column of 0 and 1."""
+    check_one_of("label_mode", label_mode, LABEL_MODES)
+    if label_mode is None:
+        return None
+    if label_mode == "int":
+        return targets.astype(np.int32)
+    if label_mode == "categorical":
+        return np.asarray(np.eye(len(class_names), dtype=np.float32)[targets])
+    if len(class_names) != 2:
+        msg = (
+            "`label_mode='binary'` needs two classes. "
+            f"Received: {len(class_names)} classes. Use 'categorical'."
+        )
+        raise ValueError(msg)
+    return targets.astype(np.float32)[:, None]
+
+
+def fresh_seed(seed: int | None) -> int:
+    """Return the seed, or an unpredictable one for None; the global random state isn't touched."""
+    if seed is None:
+        return int(np.random.default_rng().integers(2**31))
+    return check_whole_number("seed", seed, least=0)
+
+
+def table_parts(
+    table: pd.DataFrame, image_size: Sequence[int], color_mode: str, label_mode: str | None
+) -> tuple[Callable[[int], NDArray[np.uint8]], tuple[int, int, int], NDArray[Any] | None]:
+    """Return the reader, the image shape and the encoded targets of a table."""
+    check_table(table, labelled=label_mode is not None)
+    check_one_of("color_mode", color_mode, tuple(CHANNELS))
+    size = check_image_size(image_size)
+    targets = None
+    if label_mode is not None:
+        targets = encode_targets(table["targets"].to_numpy(), class_names_of(table), label_mode)
+    return table_reader(table, size, color_mode), (*size, CHANNELS[color_mode]), targets

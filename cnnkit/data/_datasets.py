@@ -1,0 +1,159 @@
+"""The fast way from images to a model: a `tf.data.Dataset`."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnnkit._transforms import Transform
+from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit.data._batches import (
+    BatchMaker,
+    cut,
+    encode_targets,
+    fresh_seed,
+    order_of_epoch,
+    remembering,
+    table_parts,
+)
+from cnnkit.data._tables import class_names_of
+
+
+def image_dataset(
+    source: pd.DataFrame | tuple[NDArray[Any], NDArray[Any]],
+    image_size: Sequence[int] | None = None,
+    *,
+    batch_size: int = 32,
+    transform: Transform | None = None,
+    mode: str = "none",
+    label_mode: str | None = "categorical",
+    color_mode: str = "rgb",
+    shuffle: bool = False,
+    seed: int | None = None,
+    initial_epoch: int = 0,
+    cache: str | None = None,
+    workers: int | None = None,
+) -> Any:
+    """Make a `tf.data.Dataset` of batches from a table of images or from arrays.
+
+    With a seed, every run gives the same bytes at any number of workers, and every epoch another
+    draw: what is drawn for an image depends on the seed, the epoch and its place alone. The epoch
+    is the count of iterations over the dataset, from `initial_epoch` on.
+
+    Args:
+        source: A table as `list_images` gives it, or a pair `(images, targets)` of uint8 images
+            `(images, height, width, channels)` and class numbers.
+        image_size: `(height, width)` to resize to; needed for a table, not for arrays.
+        batch_size: Images a batch; the last batch may be smaller.
+        transform: An augmentation: an albumentations transform, anything with its protocol, or a
+            function of a uint8 array. It must keep the shape. For training data only.
+        mode: A mode of `cnnkit.preprocess.scale`; `"none"` gives raw uint8 pixels, for a model
+            that scales inside.
+        label_mode: `"categorical"` (one-hot float32), `"int"`, `"binary"` (a float32 column, for
+            two classes), or None for images only.
+        color_mode: `"rgb"` or `"grayscale"`, for a table.
+        shuffle: If True, another order in each epoch.
+        seed: For the order and the transform; None for another run each time.
+        initial_epoch: Number of the first epoch, to resume a seeded run.
+        cache: `"memory"` keeps the decoded, resized images, in front of the transform; None reads
+            the files in every epoch.
+        workers: Batches made at the same time; chosen by TensorFlow by default.
+
+    Returns:
+        A dataset of `(images, targets)` with static shapes and known length. It has two further
+        attributes, lost by `.take()`, `.map()` and their like: `class_names`, and `file_paths` in
+        the table's order (None for arrays).
+
+    Raises:
+        ValueError: If an argument has the wrong form, or the table has no images. A file that
+            can't be read stops the iteration with its path.
+
+    Example:
+        >>> import numpy as np
+        >>> from cnnkit.data import image_dataset
+        >>> images = np.zeros((10, 8, 8, 3), dtype=np.uint8)
+        >>> dataset = image_dataset((images, np.arange(10) % 2), batch_size=4)
+        >>> len(dataset), dataset.class_names
+        (3, ['0', '1'])
+    """
+    check_whole_number("batch_size", batch_size)
+    check_one_of("cache", cache, (None, "memory"))
+    paths = None
+    if isinstance(source, tuple):
+        read, shape, targets, class_names = _array_parts(source, label_mode)
+        count = len(source[0])
+    else:
+        read, shape, targets = table_parts(source, _needed(image_size), color_mode, label_mode)
+        class_names = class_names_of(source) if "target_names" in source else None
+        count, paths = len(source), list(source["file_paths"])
+    if not count:
+        msg = "`source` must hold at least one image. Received: none."
+        raise ValueError(msg)
+    seed = fresh_seed(seed)
+    if cache == "memory" and paths is not None:
+        read = remembering(read, count, shape)
+    make = BatchMaker(read, shape, transform, mode, seed)
+    epochs = itertools.count(initial_epoch)
+
+    def batches() -> Iterator[tuple[int, NDArray[np.int64]]]:
+        epoch = next(epochs)
+        for places in cut(order_of_epoch(count, shuffle, seed, epoch), batch_size):
+            yield epoch, places
+
+    dataset = _dataset(batches, make, targets, workers, length=math.ceil(count / batch_size))
+    dataset.class_names = class_names
+    dataset.file_paths = paths
+    return dataset
+
+
+def _dataset(
+    batches: Callable[[], Iterator[tuple[int, NDArray[np.int64]]]],
+    make: BatchMaker,
+    targets: NDArray[Any] | None,
+    workers: int | None,
+    length: int,
+) -> Any:
+    """Map batches of places, which are cheap to order, to batches of images, side by side."""
+    import tensorflow as tf
+
+    def load(epoch: Any, places: Any) -> Any:
+        images = tf.numpy_function(make, (epoch, places), make.dtype, stateful=False)
+        images = tf.ensure_shape(images, (None, *make.shape))
+        return images if targets is None else (images, tf.gather(targets, places))
+
+    signature = (tf.TensorSpec((), tf.int64), tf.TensorSpec((None,), tf.int64))
+    return (
+        tf.data.Dataset.from_generator(batches, output_signature=signature)
+        .apply(tf.data.experimental.assert_cardinality(length))
+        .map(load, num_parallel_calls=workers or tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _array_parts(
+    source: tuple[NDArray[Any], NDArray[Any]], label_mode: str | None
+) -> tuple[Callable[[int], NDArray[np.uint8]], Any, NDArray[Any] | None, list[str] | None]:
+    images, targets = source
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(targets):
+        msg = (
+            "`source` must be uint8 images (images, height, width, channels) and as many targets. "
+            f"Received: {images.dtype} images of shape {images.shape} and {len(targets)} targets."
+        )
+        raise ValueError(msg)
+    class_names = [str(number) for number in range(int(targets.max(initial=0)) + 1)]
+    encoded = encode_targets(targets, class_names, label_mode)
+    return images.__getitem__, images.shape[1:], encoded, class_names
+
+
+def _needed(image_size: Sequence[int] | None) -> Sequence[int]:
+    if image_size is None:
+        msg = (
+            "`image_size` must be given for a table, because batches need one size. "
+            "Received: image_size=None."
+        )
+        raise ValueError(msg)
+    return image_size

@@ -1,0 +1,95 @@
+"""Iterators for people who work with ImageDataGenerator's flows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from cnnkit._transforms import Transform
+from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit.data._batches import BatchMaker, fresh_seed, table_parts
+from cnnkit.data._splitting import Split
+
+# The words of ImageDataGenerator's flows for the label modes of `image_dataset`.
+_CLASS_MODES = {"categorical": "categorical", "sparse": "int", "binary": "binary", None: None}
+
+
+def flow_from_tables(
+    split: Split[pd.DataFrame],
+    image_size: Sequence[int],
+    *,
+    transform: Transform | None = None,
+    mode: str = "none",
+    batch_size: int = 32,
+    class_mode: str | None = "categorical",
+    color_mode: str = "rgb",
+    seed: int | None = None,
+    workers: int = 1,
+) -> Split[Any]:
+    """Make iterators over the train, validation and test tables at once.
+
+    They look like ImageDataGenerator's, and close its traps: only the train images are shuffled
+    and transformed, all three have one class order, and files are read by `read_image`. With a
+    seed the bytes are the same at any number of workers.
+
+    Args:
+        split: Tables from `split_table` or `list_splits`.
+        image_size: `(height, width)` to resize to.
+        transform: As for `image_dataset`; acts on the train images only.
+        mode: A mode of `cnnkit.preprocess.scale`, for all three.
+        batch_size: Images a batch.
+        class_mode: `"categorical"`, `"sparse"`, `"binary"`, or None for images only.
+        color_mode: `"rgb"` or `"grayscale"`.
+        seed: For the order and the transform; None for another run each time.
+        workers: Threads that Keras loads with.
+
+    Returns:
+        A `Split` of `keras.utils.PyDataset`s with the attributes of Keras's iterators:
+        `class_indices`, `classes`, `filepaths`, `samples`.
+
+    Raises:
+        ValueError: If an argument has the wrong form or the tables have different classes.
+
+    Example:
+        >>> import pandas as pd
+        >>> from sklearn.datasets import load_sample_images
+        >>> from cnnkit.data import Split, flow_from_tables
+        >>> names = pd.Categorical(["china", "flower"])
+        >>> table = pd.DataFrame(
+        ...     {"file_paths": load_sample_images().filenames, "target_names": names}
+        ... ).assign(targets=names.codes)
+        >>> flows = flow_from_tables(Split(table, table, table), (32, 32))
+        >>> images, targets = flows.test[0]
+        >>> images.shape, targets.tolist()
+        ((2, 32, 32, 3), [[1.0, 0.0], [0.0, 1.0]])
+    """
+    check_one_of("class_mode", class_mode, tuple(_CLASS_MODES))
+    check_whole_number("batch_size", batch_size)
+    _check_one_class_order(split)
+    from cnnkit.data._iterators import TableIterator  # Keras loads here, not with cnnkit.data
+
+    seed = fresh_seed(seed)
+
+    def flow(table: pd.DataFrame, *, is_train: bool) -> Any:
+        read, shape, targets = table_parts(table, image_size, color_mode, _CLASS_MODES[class_mode])
+        make = BatchMaker(read, shape, transform if is_train else None, mode, seed)
+        return TableIterator(
+            table, make, targets, batch_size=batch_size, shuffle=is_train, workers=workers
+        )
+
+    return Split(
+        flow(split.train, is_train=True),
+        flow(split.validation, is_train=False),
+        flow(split.test, is_train=False),
+    )
+
+
+def _check_one_class_order(split: Split[pd.DataFrame]) -> None:
+    orders = [list(table["target_names"].cat.categories) for table in split]
+    if orders[1] != orders[0] or orders[2] != orders[0]:
+        msg = (
+            "`split` must have one class order in all its tables. "
+            f"Received: {orders[0]}, {orders[1]} and {orders[2]}. "
+            "Use `split_table` or `list_splits`."
+        )
+        raise ValueError(msg)

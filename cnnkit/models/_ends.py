@@ -1,0 +1,84 @@
+"""What every network has: an input, scaling if asked for, a head."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit.preprocess._scaling import MODES, SCALINGS
+
+
+def image_input(input_shape: Sequence[int | None], *, least_size: int = 1) -> Any:
+    """Return an input tensor, or raise if images of this shape are too small for the network."""
+    shape = tuple(input_shape)
+    if len(shape) != 3 or shape[-1] is None:
+        msg = (
+            "`input_shape` must be (height, width, channels), for example (224, 224, 3); height "
+            f"and width may be None. Received: input_shape={input_shape!r}."
+        )
+        raise ValueError(msg)
+    if any(side is not None and side < least_size for side in shape[:2]):
+        msg = (
+            f"`input_shape` must be at least {least_size} pixels high and wide for this network. "
+            f"Received: input_shape={input_shape!r}. Enlarge the images or take a smaller network."
+        )
+        raise ValueError(msg)
+    return keras.Input(shape)
+
+
+def scaling_inside(x: Any, mode: str) -> Any:
+    """Scale pixels of 0..255 by a mode of `cnnkit.preprocess.scale`, with Keras's own layers."""
+    check_one_of("mode", mode, MODES)
+    scaling = SCALINGS[mode]
+    if mode == "none":
+        return x
+    if len(scaling.mean) not in (1, x.shape[-1]):
+        msg = f"`mode={mode!r}` needs RGB images. Received: {x.shape[-1]} channel(s)."
+        raise ValueError(msg)
+    if scaling.reverse_channels:
+        x = keras.ops.flip(x, axis=-1)
+    factors = [1 / (scaling.divisor * deviation) for deviation in scaling.deviation]
+    offsets = [-m / d for m, d in zip(scaling.mean, scaling.deviation * 3, strict=False)]
+    name = f"scale_{mode}"
+    if len(scaling.mean) == 1:
+        return layers.Rescaling(factors[0], offsets[0], name=name)(x)
+    return layers.Rescaling(factors * (3 // len(factors)), offsets, name=name)(x)
+
+
+def pool(x: Any, pooling: str | None) -> Any:
+    """Pool feature maps `(batch, height, width, channels)` as `include_top=False` networks do."""
+    check_one_of("pooling", pooling, (None, "avg", "max"))
+    if pooling == "avg":
+        return layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    if pooling == "max":
+        return layers.GlobalMaxPooling2D(name="max_pool")(x)
+    return x
+
+
+def drop(x: Any, dropout: float, name: str) -> Any:
+    """Add a dropout layer, or none where the rate is 0."""
+    return layers.Dropout(dropout, name=name)(x) if dropout else x
+
+
+def classify(
+    x: Any,
+    n_classes: int,
+    *,
+    hidden_units: Sequence[int] = (),
+    dropout: float = 0.0,
+    classifier_activation: str | None = "softmax",
+) -> Any:
+    """Turn a vector `(batch, features)` into class probabilities `(batch, n_classes)`."""
+    check_whole_number("n_classes", n_classes)
+    if n_classes == 1 and classifier_activation == "softmax":
+        msg = (
+            "`n_classes=1` needs classifier_activation='sigmoid': a softmax over one unit is "
+            "always 1. Received: classifier_activation='softmax'. Or use n_classes=2."
+        )
+        raise ValueError(msg)
+    for number, units in enumerate(hidden_units, start=1):
+        x = layers.Dense(units, activation="relu", name=f"fc{number}")(x)
+        x = drop(x, dropout, f"fc{number}_dropout")
+    return layers.Dense(n_classes, activation=classifier_activation, name="predictions")(x)

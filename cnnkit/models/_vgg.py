@@ -1,0 +1,114 @@
+"""VGG: Simonyan and Zisserman, "Very deep convolutional networks for large-scale image
+recognition", 2015, arXiv:1409.1556. The table is the paper's table 1, columns A, B, D and E.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from cnnkit._validation import check_one_of
+from cnnkit.models._ends import classify, drop, image_input, pool, scaling_inside
+
+_FILTERS = (64, 128, 256, 512, 512)
+_CONVOLUTIONS = {  # depth: 3x3 convolutions in each of the five blocks
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
+}
+
+
+def vggnet(
+    input_shape: Sequence[int | None] = (224, 224, 3),
+    n_classes: int = 10,
+    *,
+    depth: int = 16,
+    head: str = "pooled",
+    hidden_units: Sequence[int] = (),
+    dropout: float = 0.5,
+    batch_norm: bool = False,
+    include_top: bool = True,
+    pooling: str | None = None,
+    classifier_activation: str | None = "softmax",
+    mode: str = "none",
+    name: str | None = None,
+) -> keras.Model:
+    """Build a VGG network.
+
+    Layer names, order and weights are those of `keras.applications.VGG16` and `VGG19`.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 32 pixels a side; height and width may
+            be None.
+        n_classes: Number of classes, the units of the last layer.
+        depth: Layers with weights in the paper's network: 11, 13, 16 or 19.
+        head: `"pooled"` averages the last feature maps; `"paper"` flattens them and adds two
+            layers of 4096 units. The paper's head at 1000 classes holds 124 of 138 million
+            parameters.
+        hidden_units: Units of dense layers between a pooled head and the classes.
+        dropout: Rate after pooling and after each hidden layer; 0 leaves the layers out, as
+            keras.applications does.
+        batch_norm: If True, normalize after each convolution. The paper has none; it makes
+            training from scratch far easier.
+        include_top: If False, end with the last feature maps.
+        pooling: For `include_top=False`: None, `"avg"` or `"max"`.
+        classifier_activation: Activation of the last layer; None for logits.
+        mode: Scaling inside the network, a mode of `cnnkit.preprocess.scale`; `"none"` if the
+            data is scaled outside.
+        name: Name of the model, `cnnkit_vgg16` by default.
+
+    Returns:
+        A functional model from `(batch, height, width, channels)` to `(batch, n_classes)`.
+
+    Raises:
+        ValueError: If the depth, head, pooling or mode is unknown, or the input is too small.
+
+    Example:
+        >>> from cnnkit.models import vggnet
+        >>> model = vggnet(input_shape=(64, 64, 3), n_classes=5, hidden_units=(120,))
+        >>> model.output_shape
+        (None, 5)
+    """
+    check_one_of("depth", depth, tuple(_CONVOLUTIONS))
+    check_one_of("head", head, ("pooled", "paper"))
+    inputs = image_input(input_shape, least_size=32)
+    x = scaling_inside(inputs, mode)
+    for number, filters in enumerate(_FILTERS, start=1):
+        x = _block(x, filters, _CONVOLUTIONS[depth][number - 1], batch_norm, f"block{number}")
+    if not include_top:
+        x = pool(x, pooling)
+    elif head == "paper":
+        x = layers.Flatten(name="flatten")(x)
+        x = classify(
+            x,
+            n_classes,
+            hidden_units=(4096, 4096),
+            dropout=dropout,
+            classifier_activation=classifier_activation,
+        )
+    else:
+        x = drop(pool(x, "avg"), dropout, "avg_pool_dropout")
+        x = classify(
+            x,
+            n_classes,
+            hidden_units=hidden_units,
+            dropout=dropout,
+            classifier_activation=classifier_activation,
+        )
+    return keras.Model(inputs, x, name=name or f"cnnkit_vgg{depth}")
+
+
+def _block(x: Any, filters: int, convolutions: int, batch_norm: bool, name: str) -> Any:
+    """Convolve some times, then halve height and width."""
+    for number in range(1, convolutions + 1):
+        conv = f"{name}_conv{number}"
+        if batch_norm:
+            x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=conv)(x)
+            x = layers.BatchNormalization(name=f"{name}_bn{number}")(x)
+            x = layers.Activation("relu", name=f"{name}_relu{number}")(x)
+        else:
+            x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=conv)(x)
+    # Course notes have a first pool of stride 1: it quadruples the work of every later layer.
+    return layers.MaxPooling2D(2, strides=2, name=f"{name}_pool")(x)

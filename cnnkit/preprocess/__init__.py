@@ -1,0 +1,7 @@
+"""Scaling of pixel values: NumPy and OpenCV only, never TensorFlow or Keras."""
+
+from cnnkit.preprocess._grayscale import to_grayscale
+from cnnkit.preprocess._modes import mode_for
+from cnnkit.preprocess._scaling import scale, unscale
+
+__all__ = ["mode_for", "scale", "to_grayscale", "unscale"]

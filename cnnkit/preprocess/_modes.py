@@ -1,0 +1,110 @@
+"""Which scaling the published weights of a network expect.
+
+Nothing here imports Keras: a model is known by the names and types of its layers.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+_ADVICE = "Pass the mode yourself: mode='tf', 'torch', 'caffe', 'unit' or 'none'."
+
+
+class _Family(NamedTuple):
+    """A family of keras.applications: its names, its mode, and a layer that only it has."""
+
+    pattern: str
+    mode: str
+    layer: str
+
+
+# Modes: the `preprocess_input` of each module of keras.applications. "none" means that the network
+# scales inside; a model of such a family without its scaling layer was built with
+# `include_preprocessing=False`, and nothing tells what it was trained on.
+_FAMILIES = (
+    _Family(r"vgg(16|19)", "caffe", "block5_conv3"),
+    _Family(r"resnet(50|101|152)", "caffe", "conv5_block3_3_bn"),
+    _Family(r"resnet(50|101|152)v2", "tf", "conv5_block3_3_conv"),
+    _Family(r"xception", "tf", "block14_sepconv2"),
+    _Family(r"inceptionv3", "tf", "mixed10"),
+    _Family(r"inceptionresnetv2", "tf", "conv_7b"),
+    _Family(r"mobilenet(\d[\d.]*(none)?)?", "tf", "conv_pw_13"),
+    _Family(r"mobilenetv2(\d[\d.]*(none)?)?", "tf", "block_16_project"),
+    _Family(r"nasnet(mobile|large)?", "tf", "stem_conv1"),
+    _Family(r"densenet(121|169|201)", "torch", "conv5_block16_concat"),
+    _Family(r"efficientnetb[0-7]", "none", ""),
+    _Family(r"efficientnetv2(b[0-3]|s|m|l)", "none", ""),
+    _Family(r"convnext(tiny|small|base|large|xlarge)", "none", ""),
+    _Family(r"mobilenetv3(small|large)", "none", ""),
+)
+
+
+def mode_for(architecture: Any) -> str:
+    """Tell which scaling mode the published weights of a keras.applications network expect.
+
+    Args:
+        architecture: A name (`"ResNet50"`), a builder (`keras.applications.ResNet50`) or a model.
+            A model with scaling layers in front of its first weights needs `"none"`. Any other
+            is known by its name and by a layer that only its family has.
+
+    Returns:
+        One of the modes of `scale`.
+
+    Raises:
+        ValueError: If the network is unknown, or nothing tells how it was trained (a network
+            trained from scratch, or one built with `include_preprocessing=False`).
+
+    Example:
+        >>> from cnnkit.preprocess import mode_for
+        >>> mode_for("ResNet50"), mode_for("MobileNetV2"), mode_for("EfficientNetB0")
+        ('caffe', 'tf', 'none')
+    """
+    if hasattr(architecture, "layers"):
+        return _mode_of_model(architecture)
+    name = architecture if isinstance(architecture, str) else architecture.__name__
+    family = _family(name)
+    if family is None:
+        msg = (
+            "`architecture` must be a network of keras.applications. "
+            f"Received: architecture={name!r}. {_ADVICE}"
+        )
+        raise ValueError(msg)
+    return family.mode
+
+
+def _mode_of_model(model: Any) -> str:
+    if scales_inside(model):
+        return "none"
+    family = _family(model.name)
+    names = {layer.name for layer in _leaf_layers(model)}
+    if family is None or family.mode == "none" or family.layer not in names:
+        msg = (
+            "`mode` can be found for the networks of keras.applications and for models that scale "
+            f"inside. Received: a model named {model.name!r} without scaling layers. {_ADVICE}"
+        )
+        raise ValueError(msg)
+    return family.mode
+
+
+def _family(name: str) -> _Family | None:
+    """Find the family of `ResNet50`, `inception_v3`, `mobilenetv2_1.00_224` and their like."""
+    plain = re.sub(r"[-_]", "", name.lower())
+    return next((row for row in _FAMILIES if re.fullmatch(row.pattern, plain)), None)
+
+
+def scales_inside(model: Any) -> bool:
+    """Tell whether a model has scaling layers in front of its first weights."""
+    for layer in _leaf_layers(model):
+        if type(layer).__name__ in {"Rescaling", "Normalization"}:
+            return True
+        if layer.weights:
+            return False
+    return False
+
+
+def _leaf_layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _leaf_layers(layer)
+        else:
+            yield layer

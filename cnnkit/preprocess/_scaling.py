@@ -1,0 +1,143 @@
+"""The scaling modes of the field as one table, and the two functions that read it.
+
+Every mode is `(x / divisor - mean) / deviation`, channel by channel; "caffe" reverses the channels
+first. The figures are those of `keras.applications.imagenet_utils.preprocess_input`; the mean and
+deviation of "torch" are the ImageNet statistics that torchvision publishes.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cnnkit._validation import check_one_of
+
+
+class Scaling(NamedTuple):
+    """One row of the table; a single figure stands for all channels."""
+
+    divisor: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    deviation: tuple[float, ...] = (1.0,)
+    reverse_channels: bool = False
+
+
+SCALINGS = {
+    "tf": Scaling(divisor=127.5, mean=(1.0,)),
+    "torch": Scaling(255.0, mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225)),
+    "caffe": Scaling(mean=(103.939, 116.779, 123.68), reverse_channels=True),
+    "unit": Scaling(divisor=255.0),
+    "none": Scaling(),
+}
+MODES = tuple(SCALINGS)
+
+
+def scale(images: ArrayLike, mode: str = "tf") -> NDArray[np.float32]:
+    """Scale pixel values from 0..255 to what a network expects.
+
+    The result equals the float64 calculation rounded to float32. Integers are looked up in a table
+    of the 256 possible values, which costs no more than copying the image.
+
+    Args:
+        images: An image `(height, width, channels)` or a batch
+            `(batch, height, width, channels)`, RGB or grayscale, of integers or floats in
+            0..255. It is not changed.
+        mode: `"tf"` gives -1..1; `"torch"` subtracts the ImageNet mean and divides by its
+            deviation; `"caffe"` reverses RGB to BGR and subtracts the mean, as the VGG and ResNet
+            weights of keras.applications expect; `"unit"` gives 0..1; `"none"` only converts.
+
+    Returns:
+        A new float32 array of the same shape.
+
+    Raises:
+        ValueError: If the mode is unknown, the shape is not that of images, or the channels do not
+            fit the mode (`"torch"` and `"caffe"` need three).
+
+    Example:
+        >>> import numpy as np
+        >>> from cnnkit.preprocess import scale
+        >>> image = np.array([[[0, 51, 255]]], dtype=np.uint8)
+        >>> scale(image, mode="unit")
+        array([[[0. , 0.2, 1. ]]], dtype=float32)
+    """
+    pixels = _as_images(images)
+    scaling = _scaling(mode, pixels.shape[-1])
+    if scaling.reverse_channels:
+        pixels = pixels[..., ::-1]
+    if pixels.dtype == np.uint8:
+        return _look_up(pixels, mode)
+    return _scaled(pixels, scaling).astype(np.float32)
+
+
+def unscale(images: ArrayLike, mode: str = "tf") -> NDArray[np.uint8]:
+    """Undo `scale`, for looking at a scaled image.
+
+    Args:
+        images: Scaled images `(height, width, channels)` or `(batch, height, width, channels)`.
+        mode: The mode they were scaled with.
+
+    Returns:
+        A new uint8 RGB array in 0..255, rounded; values outside are clipped.
+
+    Raises:
+        ValueError: As for `scale`.
+
+    Example:
+        >>> import numpy as np
+        >>> from cnnkit.preprocess import scale, unscale
+        >>> image = np.array([[[0, 128, 255]]], dtype=np.uint8)
+        >>> unscale(scale(image, mode="torch"), mode="torch")
+        array([[[  0, 128, 255]]], dtype=uint8)
+    """
+    values = _as_images(images).astype(np.float64)
+    scaling = _scaling(mode, values.shape[-1])
+    pixels = (values * scaling.deviation + scaling.mean) * scaling.divisor
+    if scaling.reverse_channels:
+        pixels = pixels[..., ::-1]
+    return np.rint(pixels).clip(0, 255).astype(np.uint8)
+
+
+def _as_images(images: ArrayLike) -> NDArray[Any]:
+    pixels = np.asarray(images)
+    if pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3, 4):
+        msg = (
+            "`images` must have the shape (height, width, channels) or (batch, height, width, "
+            f"channels) with 1, 3 or 4 channels. Received: shape={pixels.shape}. "
+            "Add a missing axis with np.expand_dims."
+        )
+        raise ValueError(msg)
+    return pixels
+
+
+def _scaling(mode: str, channels: int) -> Scaling:
+    check_one_of("mode", mode, MODES)
+    scaling = SCALINGS[mode]
+    if len(scaling.mean) not in (1, channels):
+        msg = (
+            f"`mode={mode!r}` scales each of three RGB channels by its own figures. Received: "
+            f"images with {channels} channel(s). Repeat a grayscale image three times "
+            "(`to_grayscale(image, keep_channels=True)`), or use mode='tf' or 'unit'."
+        )
+        raise ValueError(msg)
+    return scaling
+
+
+def _scaled(pixels: NDArray[Any], scaling: Scaling) -> NDArray[np.float64]:
+    values = pixels.astype(np.float64) / scaling.divisor
+    return (values - scaling.mean) / scaling.deviation
+
+
+@cache
+def _table(mode: str, channels: int) -> NDArray[np.float32]:
+    """Every scaled value of every channel, `(1, 256, channels)`, in the form OpenCV wants."""
+    values = np.repeat(np.arange(256.0)[None, :, None], channels, axis=2)
+    return _scaled(values, SCALINGS[mode]).astype(np.float32)
+
+
+def _look_up(pixels: NDArray[np.uint8], mode: str) -> NDArray[np.float32]:
+    *_, width, channels = pixels.shape
+    rows = np.ascontiguousarray(pixels).reshape(-1, width, channels)
+    values: NDArray[Any] = cv2.LUT(rows, _table(mode, channels))
+    return values.reshape(pixels.shape)

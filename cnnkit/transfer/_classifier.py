@@ -1,0 +1,117 @@
+"""A backbone and a head as one model that takes raw images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit.models._ends import scaling_inside
+from cnnkit.preprocess import mode_for
+
+HEAD = "head_"  # every layer of the head has a name that begins so
+
+
+def build_classifier(
+    backbone: keras.Model,
+    classes: int | Sequence[str],
+    *,
+    mode: str = "auto",
+    pooling: str = "avg",
+    hidden_units: Sequence[int] = (),
+    dropout: float = 0.5,
+    name: str | None = None,
+) -> keras.Model:
+    """Put a classifier on a backbone, with the scaling of images inside.
+
+    The model is one flat functional model; it shares the layers of the backbone, so that training
+    it trains the backbone. It is compiled, and saved it needs nothing but Keras.
+
+    Args:
+        backbone: A model without its classifier, for example
+            `keras.applications.MobileNetV2(include_top=False)`.
+        classes: The class names or their number; 1 means one sigmoid unit, for labels of 0 and 1.
+        mode: Scaling inside the model, a mode of `cnnkit.preprocess.scale`; `"auto"` asks
+            `cnnkit.preprocess.mode_for(backbone)`.
+        pooling: What turns feature maps into a vector: `"avg"`, `"max"` or `"flatten"`.
+        hidden_units: Units of dense layers in front of the classes.
+        dropout: Rate after pooling and after each hidden layer; 0 for none.
+        name: Name of the model; `classifier_` and the backbone's name by default.
+
+    Returns:
+        A compiled model from raw RGB `(batch, height, width, channels)` in 0..255, uint8 or float,
+        to probabilities `(batch, classes)`. Its loss wants one-hot labels
+        (`label_mode="categorical"`), or 0 and 1 (`label_mode="binary"`) for one class.
+
+    Raises:
+        ValueError: If nothing tells the mode that the backbone expects, or if the backbone ends
+            with a classifier.
+
+    Example:
+        >>> import keras
+        >>> from cnnkit.transfer import build_classifier
+        >>> backbone = keras.applications.MobileNetV2(
+        ...     input_shape=(96, 96, 3), alpha=0.35, include_top=False, weights=None
+        ... )
+        >>> model = build_classifier(backbone, ["cat", "dog", "horse"])
+        >>> model.output_shape
+        (None, 3)
+    """
+    units = _units(classes)
+    _check_no_top(backbone)
+    if mode == "auto":
+        mode = mode_for(backbone)
+    inputs = keras.Input(backbone.input_shape[1:])
+    # `call` runs the backbone's layers one by one: a flat graph, where calling it would nest it.
+    x = backbone.call(scaling_inside(inputs, mode))
+    x = _pool(x, pooling)
+    x = _drop(x, dropout, "pool")
+    for number, width in enumerate(hidden_units, start=1):
+        x = layers.Dense(width, activation="relu", name=f"{HEAD}dense{number}")(x)
+        x = _drop(x, dropout, f"dense{number}")
+    activation = "sigmoid" if units == 1 else "softmax"
+    # Always float32: a softmax in half precision loses the small probabilities.
+    outputs = layers.Dense(units, activation, dtype="float32", name=f"{HEAD}predictions")(x)
+    model = keras.Model(inputs, outputs, name=name or f"classifier_{backbone.name}")
+    loss = "binary_crossentropy" if units == 1 else "categorical_crossentropy"
+    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
+    return model
+
+
+def _units(classes: int | Sequence[str]) -> int:
+    if isinstance(classes, int):
+        return check_whole_number("classes", classes)
+    if isinstance(classes, str) or len(classes) < 2:
+        msg = (
+            "`classes` must be a number or a list of at least two names. "
+            f"Received: classes={classes!r}. One sigmoid unit for two classes is classes=1."
+        )
+        raise ValueError(msg)
+    return len(classes)
+
+
+def _check_no_top(backbone: keras.Model) -> None:
+    if getattr(backbone.layers[-1], "activation", None) in (
+        keras.activations.softmax,
+        keras.activations.sigmoid,
+    ):
+        msg = (
+            "`backbone` must end with features, not with a classifier. Received: a model that ends "
+            f"with {backbone.layers[-1].name!r}. Build it with include_top=False."
+        )
+        raise ValueError(msg)
+
+
+def _pool(x: Any, pooling: str) -> Any:
+    kinds = {
+        "avg": layers.GlobalAveragePooling2D,
+        "max": layers.GlobalMaxPooling2D,
+        "flatten": layers.Flatten,
+    }
+    check_one_of("pooling", pooling, tuple(kinds))
+    return kinds[pooling](name=f"{HEAD}pool")(x) if len(x.shape) == 4 else x
+
+
+def _drop(x: Any, dropout: float, place: str) -> Any:
+    return layers.Dropout(dropout, name=f"{HEAD}{place}_dropout")(x) if dropout else x

@@ -1,0 +1,191 @@
+"""The five steps of fine-tuning as one call."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from cnnkit._validation import check_whole_number
+from cnnkit.transfer._classifier import HEAD
+from cnnkit.transfer._data_checks import check_data, count_batches
+from cnnkit.transfer._freezing import freeze, renew_train_step, unfreeze
+
+_WARM_UP = 0.3  # of the steps of a stage, the share that fastai's one-cycle policy gives it
+_START = 1 / 25  # of the peak rate, likewise
+
+
+def fine_tune(
+    model: keras.Model,
+    train: Any,
+    validation: Any,
+    *,
+    head_epochs: int,
+    epochs: int,
+    head: str | None = None,
+    head_learning_rate: float = 1e-2,
+    learning_rate: float = 1e-3,
+    batch_size: int = 32,
+    monitor: str = "val_loss",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: str | int = "auto",
+) -> keras.callbacks.History:
+    """Train a new head on a frozen backbone, then all of it, and keep the best.
+
+    Everything in front of the head is frozen and the head trained; then the backbone is unfrozen,
+    its trained BatchNormalization excepted, and all is trained on. Each stage has an Adam
+    optimizer whose rate rises and falls once (Smith, "Super-convergence", 2018,
+    arXiv:1708.07120). The weights of the best epoch of both stages are restored at the end, also
+    when training is interrupted.
+
+    Args:
+        model: A compiled classifier, for example from `build_classifier`. Loss and metrics are
+            kept.
+        train: Arrays `(images, targets)`, a dataset or a PyDataset that knows its length.
+        validation: The same for validation.
+        head_epochs: Epochs of the first stage.
+        epochs: Epochs of the second stage; 0 trains the head only.
+        head: Name of the first layer of the head; not needed after `build_classifier`.
+        head_learning_rate: Peak rate of the first stage.
+        learning_rate: Peak rate of the second stage.
+        batch_size: Images a batch, for arrays.
+        monitor: What the best epoch is best in: `"val_loss"` or another logged quantity;
+            those with `"acc"` or `"auc"` in their names are the better the higher.
+        callbacks: Keras callbacks, used in both stages.
+        verbose: As in `fit`.
+
+    Returns:
+        A Keras History over both stages; its `"stage"` says which epoch belongs to which.
+        Afterwards the model holds a stock Adam optimizer at a tenth of `learning_rate`.
+
+    Raises:
+        ValueError: If the model is not compiled, its head can't be found, the classes of the data
+            do not fit, or the data is scaled although the model scales inside.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from cnnkit.models import simple_cnn
+        >>> from cnnkit.transfer import build_classifier, fine_tune
+        >>> backbone = simple_cnn((8, 8, 1), 10, filters=(8,), include_top=False, mode="unit")
+        >>> model = build_classifier(backbone, classes=2, mode="none")
+        >>> images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1), dtype=np.uint8)
+        >>> data = images, np.eye(2)[[0, 1] * 4]
+        >>> history = fine_tune(model, data, data, head_epochs=1, epochs=2, verbose=0)
+        >>> history.history["stage"]
+        ['head', 'all', 'all']
+    """
+    check_whole_number("head_epochs", head_epochs, least=0)
+    check_whole_number("epochs", epochs, least=0)
+    head_names = _head_names(model, head)
+    for name, data in (("train", train), ("validation", validation)):
+        check_data(model, name, data, batch_size)
+    steps = count_batches(train, batch_size)
+    best = _BestWeights(monitor)
+    history = _History()
+    options = {"validation_data": validation, "verbose": verbose}
+    if isinstance(train, tuple):
+        options |= {"y": train[1], "batch_size": batch_size}
+        train = train[0]
+    try:
+        for stage, count, rate in (
+            ("head", head_epochs, head_learning_rate),
+            ("all", epochs, learning_rate),
+        ):
+            if not count:
+                continue
+            _set_stage(model, stage, head_names)
+            renew_train_step(model, _one_cycle(rate, steps * count))
+            start = len(history.epoch)
+            history.stage = stage
+            model.fit(
+                train,
+                initial_epoch=start,
+                epochs=start + count,
+                callbacks=[*callbacks, best, history],
+                **options,
+            )
+    finally:
+        best.restore(model)
+        renew_train_step(model, keras.optimizers.Adam(learning_rate / 10))
+    return history
+
+
+def _head_names(model: keras.Model, head: str | None) -> list[str]:
+    """Return the names of the layers from the head on."""
+    if not model.compiled:
+        msg = (
+            "`model` must be compiled. Received: a model without loss. Call `model.compile` first."
+        )
+        raise ValueError(msg)
+    names = [layer.name for layer in model.layers]
+    if head is None:
+        head = next((name for name in names if name.startswith(HEAD)), None)
+    if head not in names:
+        msg = (
+            "`head` must name the first layer of the head. Received: "
+            f"head={head!r}. The last layers are {', '.join(names[-4:])}."
+        )
+        raise ValueError(msg)
+    return names[names.index(head) :]
+
+
+def _set_stage(model: keras.Model, stage: str, head_names: Sequence[str]) -> None:
+    if stage == "head":
+        freeze(model)
+        unfreeze(model, names=head_names, batch_norm=True)
+    else:
+        unfreeze(model)
+
+
+def _one_cycle(peak: float, steps: int) -> keras.optimizers.Optimizer:
+    """Return Adam with a rate that rises to its peak and falls to 0 in so many steps."""
+    warm_up = int(_WARM_UP * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=peak * _START if warm_up else peak,
+        decay_steps=max(1, steps - warm_up),
+        warmup_target=peak if warm_up else None,
+        warmup_steps=warm_up,
+    )
+    return keras.optimizers.Adam(schedule)
+
+
+class _BestWeights(keras.callbacks.Callback):
+    """Hold the weights of the best epoch of several `fit` calls."""
+
+    def __init__(self, monitor: str) -> None:
+        super().__init__()
+        self.monitor = monitor
+        self.sign = -1.0 if "acc" in monitor or "auc" in monitor else 1.0
+        self.best = float("inf")
+        self.weights: Any = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        logs = logs or {}
+        if self.monitor not in logs:
+            msg = (
+                f"`monitor` must be one of {', '.join(sorted(logs))}. "
+                f"Received: monitor={self.monitor!r}."
+            )
+            raise ValueError(msg)
+        value = self.sign * logs[self.monitor]
+        if value < self.best:
+            self.best, self.weights = value, self.model.get_weights()
+
+    def restore(self, model: keras.Model) -> None:
+        if self.weights is not None:
+            model.set_weights(self.weights)
+
+
+class _History(keras.callbacks.History):
+    """A History that goes on over several `fit` calls and notes the stage of each epoch."""
+
+    stage = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch: list[int] = []
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Keep what earlier stages have logged; Keras's own starts anew."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        super().on_epoch_end(epoch, {**(logs or {}), "stage": self.stage})

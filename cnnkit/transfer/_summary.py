@@ -1,0 +1,58 @@
+"""What will train, as a table."""
+
+import warnings
+
+import keras
+import pandas as pd
+
+from cnnkit.transfer._freezing import leaf_layers
+
+
+def trainable_summary(model: keras.Model) -> pd.DataFrame:
+    """List the layers that hold weights, and whether they will train.
+
+    Args:
+        model: A built functional or Sequential model; models inside it are looked into.
+
+    Returns:
+        A table with a row for each layer with weights: `layer` (its name), `type`, `parameters`
+        and `trainable`. `table.attrs["stale"]` is True, and a warning is given, when the compiled
+        train step does not know this state: `trainable` was set by hand after the first `fit`.
+
+    Example:
+        >>> from cnnkit.models import vggnet
+        >>> from cnnkit.transfer import freeze, trainable_summary
+        >>> table = trainable_summary(freeze(vggnet((32, 32, 3)), first=3))
+        >>> table.head(3)
+                  layer    type  parameters  trainable
+        0  block1_conv1  Conv2D        1792      False
+        1  block1_conv2  Conv2D       36928      False
+        2  block2_conv1  Conv2D       73856       True
+    """
+    rows = [
+        (
+            layer.name,
+            type(layer).__name__,
+            layer.count_params(),
+            bool(layer.trainable_weights),
+        )
+        for layer in leaf_layers(model)
+        if layer.weights
+    ]
+    table = pd.DataFrame(rows, columns=["layer", "type", "parameters", "trainable"])
+    table.attrs["stale"] = is_stale(model)
+    if table.attrs["stale"]:
+        warnings.warn(
+            "The compiled train step is stale: `trainable` was changed after training began, and "
+            "`fit` will ignore it. Use `cnnkit.transfer.freeze` or `unfreeze`, or compile again.",
+            stacklevel=2,
+        )
+    return table
+
+
+def is_stale(model: keras.Model) -> bool:
+    """Tell whether the optimizer was built for other weights than those that are trainable now."""
+    if not model.compiled or not model.optimizer.built:
+        return False
+    known = {id(weight) for weight in model.optimizer._trainable_variables}
+    return known != {id(weight) for weight in model.trainable_variables}

@@ -1,0 +1,7 @@
+"""Plots of training and of images: Axes in, Axes out; nothing is shown and no setting changed."""
+
+from cnnkit.viz._history import plot_history
+from cnnkit.viz._images import show_augmentations, show_images
+from cnnkit.viz._pixel_histogram import plot_pixel_histogram
+
+__all__ = ["plot_history", "plot_pixel_histogram", "show_augmentations", "show_images"]

@@ -1,0 +1,88 @@
+"""What can be run here: `nox -l` lists it, `nox -s NAME` runs one.
+
+Each session makes its own environment, with uv where it is installed.
+"""
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["tests", "lint", "types", "traps", "demo"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+QUIET = {  # the library leaves such things to the user
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "MPLBACKEND": "agg",
+}
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the project as a wheel, and the named dependency groups."""
+    session.install(".", *nox.project.dependency_groups(PROJECT, *groups))
+
+
+def run_quietly(session: nox.Session, script: str, *args: str) -> None:
+    """Run a script without the messages that TensorFlow prints when it starts."""
+    session.run("python", ".ci/run_quietly.py", script, *args, env=QUIET)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train, fine-tune and inspect a classifier of handwritten digits."""
+    install(session)
+    run_quietly(session, "examples/digits.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the test suite."""
+    install(session, "tests")
+    session.run("python", "-Im", "pytest", "-n", "2", *session.posargs, env=QUIET)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, style and the directions of imports."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("lint-imports", "--no-logo")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types."""
+    install(session, "types")
+    session.run("mypy")
+
+
+@nox.session
+def traps(session: nox.Session) -> None:
+    """Show each trap: the naive way and ours, side by side."""
+    install(session)
+    run_quietly(session, "tests/traps/table.py", *session.posargs)
+
+
+@nox.session(venv_backend="uv")
+def minimums(session: nox.Session) -> None:
+    """Run the test suite with the lowest versions that pyproject.toml allows. It needs uv."""
+    install(session, "tests")
+    names = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
+    session.install("--resolution=lowest-direct", ".", *names)
+    session.run("python", "-Im", "pytest", "-n", "2", *session.posargs, env=QUIET)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed, side by side with named peers."""
+    install(session)
+    run_quietly(session, "tests/benchmarks/scaling.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; warnings are errors, and every code block runs."""
+    install(session, "docs")
+    session.run("sphinx-build", "-n", "-W", "-b", "html", "docs", "docs/_build/html", env=QUIET)
+    run_quietly(session, "docs/run_code_blocks.py")

@@ -1,0 +1,48 @@
+"""Fixtures that several test modules share. All data is made here or ships with scikit-learn."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no look-up in a registry at import
+os.environ.setdefault("MPLBACKEND", "agg")
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+MakeFolder = Callable[[dict[str, int]], Path]
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> Iterator[None]:
+    """Close what a test has drawn, so that figures don't pile up."""
+    yield
+    import sys
+
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> MakeFolder:
+    """Return a function that writes PNG files of random pixels into class folders."""
+
+    def make(counts: dict[str, int], size: tuple[int, int] = (16, 16)) -> Path:
+        generator = np.random.default_rng(1)
+        for name, count in counts.items():
+            (tmp_path / name).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / name / f"{number:03}.png")
+        return tmp_path
+
+    return make
