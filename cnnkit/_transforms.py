@@ -1,9 +1,9 @@
 """Applying an image transform, the same way wherever one is accepted.
 
-Anything with albumentations' protocol, `transform(image=array)["image"]`, will do; albumentations
-itself is never imported.
+A transform is known by what it can do; neither albumentations nor Keras is imported.
 """
 
+import inspect
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,11 +15,19 @@ Transform = Callable[..., Any]
 
 
 def apply_transform(transform: Transform, image: NDArray[np.uint8]) -> NDArray[Any]:
-    """Transform one uint8 image `(height, width, channels)`; a plain function gets it too."""
-    result = transform(image=image)
-    if isinstance(result, Mapping):
-        result = result["image"]
-    return np.asarray(result)
+    """Transform one uint8 image `(height, width, channels)`; the image itself stays as it is.
+
+    The transform has albumentations' protocol, `transform(image=array)["image"]`, or is a function
+    of an array.
+    """
+    copy = image.copy()  # some transforms write into their input
+    result = transform(image=copy) if _takes_image_by_name(transform) else transform(copy)
+    return np.asarray(result["image"] if isinstance(result, Mapping) else result)
+
+
+def is_keras_layer(transform: object) -> bool:
+    """Tell whether a transform is a Keras layer, which works on float batches in a model."""
+    return hasattr(transform, "call") and hasattr(transform, "trainable")
 
 
 def reseed(transform: Transform, key: Sequence[int]) -> None:
@@ -43,3 +51,11 @@ def check_same_shape(before: NDArray[Any], after: NDArray[Any]) -> None:
             f"albumentations.Resize({before.shape[0]}, {before.shape[1]})."
         )
         raise ValueError(msg)
+
+
+def _takes_image_by_name(transform: Transform) -> bool:
+    try:
+        parameters = inspect.signature(transform).parameters.values()
+    except ValueError:  # some functions written in C have no signature
+        return False
+    return any(part.name == "image" or part.kind is part.VAR_KEYWORD for part in parameters)

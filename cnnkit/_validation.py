@@ -26,7 +26,7 @@ def _suggestion(value: object, options: Sequence[object]) -> str:
     numbers = [option for option in options if isinstance(option, int)]
     if numbers and isinstance(value, int | float):
         return f" Did you mean {min(numbers, key=lambda option: abs(option - value))}?"
-    near = get_close_matches(str(value), [str(option) for option in options], n=1)
+    near = get_close_matches(str(value).lower(), [str(option) for option in options], n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnnkit._transforms import Transform, apply_transform, check_same_shape, reseed
+from cnnkit._transforms import Transform, apply_transform, check_same_shape, is_keras_layer, reseed
 from cnnkit._validation import check_image_size, check_one_of, check_whole_number
 from cnnkit.data._reading import CHANNELS, read_image
 from cnnkit.data._tables import check_table, class_names_of
@@ -46,6 +46,12 @@ class BatchMaker:
 
     def __post_init__(self) -> None:
         check_one_of("mode", self.mode, MODES)
+        if is_keras_layer(self.transform):
+            msg = (
+                "`transform` must be a function of one uint8 image. Received: a Keras layer. Put "
+                "it into the model, for example `simple_cnn(…, augmentation=layer)`."
+            )
+            raise TypeError(msg)
 
     @property
     def dtype(self) -> type[np.generic]:

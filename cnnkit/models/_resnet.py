@@ -74,7 +74,10 @@ def resnet(
     check_one_of("stem", stem, tuple(_STEM_SIZES))
     inputs = image_input(input_shape, least_size=_STEM_SIZES[stem])
     x = scaling_inside(inputs, mode)
-    x = resnet_stem(x) if stem == "imagenet" else _cifar_stem(x)  # (batch, 56, 56, 64) at 224
+    if stem == "imagenet":
+        x = resnet_stem(x, use_bias=depth >= 50)  # (batch, 56, 56, 64) at 224
+    else:
+        x = _cifar_stem(x)
     for stage, (filters, blocks) in enumerate(zip(_FILTERS, _BLOCKS[depth], strict=True), start=2):
         x = _stage(x, depth, filters, blocks, stage)  # stage 5: (batch, 7, 7, 2048) at 224
     if include_top:
@@ -91,11 +94,13 @@ def resnet(
     return keras.Model(inputs, x, name=name or f"cnnkit_resnet{depth}")
 
 
-def resnet_stem(x: Any) -> Any:
+def resnet_stem(x: Any, *, use_bias: bool = True) -> Any:
     """Start a ResNet: a 7x7 convolution and a 3x3 pool, each of stride 2.
 
     Args:
         x: Images `(batch, height, width, channels)`.
+        use_bias: If True, as in keras.applications, the convolution has a bias although
+            BatchNorm follows; torchvision's has none.
 
     Returns:
         Feature maps `(batch, height / 4, width / 4, 64)`.
@@ -107,7 +112,7 @@ def resnet_stem(x: Any) -> Any:
         (None, 56, 56, 64)
     """
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
-    x = _conv_bn(x, 64, 7, "conv1", strides=2, padding="valid", use_bias=True)
+    x = _conv_bn(x, 64, 7, "conv1", strides=2, padding="valid", use_bias=use_bias)
     x = layers.Activation("relu", name="conv1_relu")(x)
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)

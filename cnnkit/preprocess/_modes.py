@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+_SCALING_LAYERS = frozenset({"Rescaling", "Normalization"})
 _ADVICE = "Pass the mode yourself: mode='tf', 'torch', 'caffe', 'unit' or 'none'."
 
 
@@ -61,12 +62,12 @@ def mode_for(architecture: Any) -> str:
     """
     if hasattr(architecture, "layers"):
         return _mode_of_model(architecture)
-    name = architecture if isinstance(architecture, str) else architecture.__name__
+    name = architecture if isinstance(architecture, str) else getattr(architecture, "__name__", "")
     family = _family(name)
     if family is None:
         msg = (
             "`architecture` must be a network of keras.applications. "
-            f"Received: architecture={name!r}. {_ADVICE}"
+            f"Received: architecture={name or architecture!r}. {_ADVICE}"
         )
         raise ValueError(msg)
     return family.mode
@@ -77,10 +78,12 @@ def _mode_of_model(model: Any) -> str:
         return "none"
     family = _family(model.name)
     names = {layer.name for layer in _leaf_layers(model)}
-    if family is None or family.mode == "none" or family.layer not in names:
+    unclear = any(map(_may_scale, _front(model)))
+    if family is None or family.layer not in names or unclear:
+        front = "with arithmetic in front that may scale" if unclear else "without scaling layers"
         msg = (
             "`mode` can be found for the networks of keras.applications and for models that scale "
-            f"inside. Received: a model named {model.name!r} without scaling layers. {_ADVICE}"
+            f"inside. Received: a model named {model.name!r} {front}. {_ADVICE}"
         )
         raise ValueError(msg)
     return family.mode
@@ -94,16 +97,25 @@ def _family(name: str) -> _Family | None:
 
 def scales_inside(model: Any) -> bool:
     """Tell whether a model has scaling layers in front of its first weights."""
+    return any(type(layer).__name__ in _SCALING_LAYERS for layer in _front(model))
+
+
+def _front(model: Any) -> Iterator[Any]:
+    """Yield what stands in front of the first weights; a Normalization's are no obstacle."""
     for layer in _leaf_layers(model):
-        if type(layer).__name__ in {"Rescaling", "Normalization"}:
-            return True
-        if layer.weights:
-            return False
-    return False
+        if getattr(layer, "weights", ()) and type(layer).__name__ not in _SCALING_LAYERS:
+            return
+        yield layer
+
+
+def _may_scale(layer: Any) -> bool:
+    """Tell whether a layer is a Lambda or a bare operation, as `preprocess_input` leaves."""
+    return type(layer).__name__ == "Lambda" or not hasattr(layer, "weights")
 
 
 def _leaf_layers(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
+    # The operations of a functional model are its layers and the arithmetic between them.
+    for layer in getattr(model, "operations", model.layers):
         if hasattr(layer, "layers"):
             yield from _leaf_layers(layer)
         else:

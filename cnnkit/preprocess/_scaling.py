@@ -66,7 +66,7 @@ def scale(images: ArrayLike, mode: str = "tf") -> NDArray[np.float32]:
     scaling = _scaling(mode, pixels.shape[-1])
     if scaling.reverse_channels:
         pixels = pixels[..., ::-1]
-    if pixels.dtype == np.uint8:
+    if pixels.dtype == np.uint8 and pixels.size:
         return _look_up(pixels, mode)
     return _scaled(pixels, scaling).astype(np.float32)
 

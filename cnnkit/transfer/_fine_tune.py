@@ -81,10 +81,11 @@ def fine_tune(
     steps = count_batches(train, batch_size)
     best = _BestWeights(monitor)
     history = _History()
-    options = {"validation_data": validation, "verbose": verbose}
-    if isinstance(train, tuple):
-        options |= {"y": train[1], "batch_size": batch_size}
-        train = train[0]
+    options = {
+        "validation_data": validation,
+        "verbose": verbose,
+        **_train_options(train, batch_size),
+    }
     try:
         for stage, count, rate in (
             ("head", head_epochs, head_learning_rate),
@@ -97,7 +98,6 @@ def fine_tune(
             start = len(history.epoch)
             history.stage = stage
             model.fit(
-                train,
                 initial_epoch=start,
                 epochs=start + count,
                 callbacks=[*callbacks, best, history],
@@ -106,7 +106,19 @@ def fine_tune(
     finally:
         best.restore(model)
         renew_train_step(model, keras.optimizers.Adam(learning_rate / 10))
+        # Built, so that the model can be saved now and loaded without a warning.
+        model.optimizer.build(model.trainable_variables)
     return history
+
+
+def _train_options(train: Any, batch_size: int) -> dict[str, Any]:
+    """Return the arguments of `fit` for training data of any kind."""
+    if isinstance(train, tuple):
+        return {"x": train[0], "y": train[1], "batch_size": batch_size}
+    if hasattr(train, "element_spec"):
+        # A tf.data.Dataset has its own order, and Keras warns where it can't shuffle.
+        return {"x": train, "shuffle": False}
+    return {"x": train}
 
 
 def _head_names(model: keras.Model, head: str | None) -> list[str]:
@@ -129,10 +141,9 @@ def _head_names(model: keras.Model, head: str | None) -> list[str]:
 
 
 def _set_stage(model: keras.Model, stage: str, head_names: Sequence[str]) -> None:
-    if stage == "head":
-        freeze(model)
-        unfreeze(model, names=head_names, batch_norm=True)
-    else:
+    freeze(model)
+    unfreeze(model, names=head_names, batch_norm=True)
+    if stage == "all":
         unfreeze(model)
 
 

@@ -115,8 +115,11 @@ def renew_train_step(model: keras.Model, optimizer: Any = None) -> None:
     """
     if not model.compiled:
         return
+    scaled = keras.optimizers.LossScaleOptimizer  # what mixed_float16 wraps around an optimizer
     if optimizer is None:
         optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+    elif isinstance(model.optimizer, scaled):
+        optimizer = scaled(optimizer)
     model.optimizer = optimizer
     model.make_train_function(force=True)
 

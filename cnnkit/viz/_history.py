@@ -1,7 +1,9 @@
 """Curves of training."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 from cnnkit.viz._axes import BLUE, ORANGE, panels
 
 Curves = dict[str, list[Any]]
+NAN = float("nan")
+_LOWER_IS_BETTER = ("loss", "error", "crossentropy", "divergence", "mae", "mse", "hinge")
 
 
 def plot_history(
@@ -39,83 +43,102 @@ def plot_history(
         'loss'
     """
     parts = history if isinstance(history, list | tuple) else [history]
-    curves, boundaries = _joined([_curves(part) for part in parts])
+    curves, stages = _joined([_curves(part) for part in parts])
     chosen = _metrics(curves, metrics)
     drawn = panels(axes, len(chosen))
     for ax, metric in zip(drawn, chosen, strict=True):
         _plot_metric(ax, curves, metric)
-        for start, label in boundaries:
-            ax.axvline(start + 0.5, color="0.6", linewidth=1, linestyle=":")
-            ax.annotate(
-                label,
-                (start + 0.5, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(3, -3),
-                textcoords="offset points",
-                va="top",
-                color="0.4",
-                fontsize="small",
-            )
+        _mark_stages(ax, stages)
         ax.legend()
     return drawn
 
 
 def _curves(history: Any) -> Curves:
+    """Return the curves of one history, each with a value for every epoch."""
     curves = history if isinstance(history, Mapping) else getattr(history, "history", None)
-    if not isinstance(curves, Mapping) or not curves:
+    if not isinstance(curves, Mapping) or not any(len(values) for values in curves.values()):
         msg = (
             "`history` must be what `fit` returns, its `.history`, or a list of them. "
             f"Received: {history!r}."
         )
         raise ValueError(msg)
-    return {name: list(values) for name, values in curves.items()}
+    epochs = max(map(len, curves.values()))
+    return {name: _every_epoch(list(values), epochs) for name, values in curves.items()}
 
 
-def _joined(parts: Sequence[Curves]) -> tuple[Curves, list[tuple[int, str]]]:
-    """Join histories; return the curves and, for each boundary, the last epoch before it."""
+def _every_epoch(values: list[Any], epochs: int) -> list[Any]:
+    """Fill the epochs without validation (`validation_freq`) with NaN."""
+    if len(values) == epochs or not values:
+        return values or [NAN] * epochs
+    step = epochs // len(values)
+    filled = [NAN] * epochs
+    filled[step - 1 : step * len(values) : step] = values
+    return filled
+
+
+def _joined(parts: Sequence[Curves]) -> tuple[Curves, list[str]]:
+    """Join histories; return the curves and the stage of each epoch."""
+    if not parts:
+        msg = "`history` must hold at least one history. Received: an empty list."
+        raise ValueError(msg)
+    lengths = [len(next(iter(part.values()))) for part in parts]
     curves: Curves = {}
     for name in dict.fromkeys(name for part in parts for name in part):
         curves[name] = [
-            value for part in parts for value in part.get(name, [float("nan")] * _length(part))
+            value
+            for part, length in zip(parts, lengths, strict=True)
+            for value in part.get(name, [NAN] * length)
         ]
-    stages = curves.pop("stage", None)
-    if stages is None:
-        stages = [
-            f"part {place}" for place, part in enumerate(parts, 1) for _ in range(_length(part))
-        ]
-    boundaries = [
-        (epoch, str(after))
-        for epoch, (before, after) in enumerate(pairwise(stages), start=1)
-        if before != after
-    ]
-    return curves, boundaries
-
-
-def _length(curves: Curves) -> int:
-    return max(map(len, curves.values()))
+    numbered = [f"part {place}" for place, length in enumerate(lengths, 1) for _ in range(length)]
+    return curves, [str(stage) for stage in curves.pop("stage", numbered)]
 
 
 def _metrics(curves: Curves, metrics: Sequence[str] | None) -> list[str]:
-    known = [name for name in curves if not name.startswith("val_") and name != "learning_rate"]
+    known = [name for name in curves if not name.startswith("val_")]
     if metrics is None:
-        others = [name for name in known if name != "loss"]
-        return [name for name in ("loss", *others[:1]) if name in known]
+        others = [name for name in known if name not in ("loss", "learning_rate")]
+        metrics = [name for name in ("loss", *others[:1]) if name in known]
     unknown = [name for name in metrics if name not in known]
-    if unknown:
-        msg = f"`metrics` must be among {', '.join(known)}. Received: {unknown!r}."
+    if unknown or not metrics or isinstance(metrics, str):
+        msg = (
+            f"`metrics` must be a list of names among {', '.join(known) or 'none'}. "
+            f"Received: metrics={metrics!r}."
+        )
         raise ValueError(msg)
     return list(metrics)
 
 
 def _plot_metric(ax: Axes, curves: Curves, metric: str) -> None:
-    train, validation = curves[metric], curves.get(f"val_{metric}")
+    train, validation = curves[metric], curves.get(f"val_{metric}", [])
     epochs = range(1, len(train) + 1)
-    ax.plot(epochs, train, color=BLUE, linestyle="--", label="train")
-    if validation is not None:
-        ax.plot(epochs, validation, color=ORANGE, label="validation")
-        lower = not any(word in metric for word in ("acc", "auc", "precision", "recall"))
-        best = (min if lower else max)(epochs, key=lambda epoch: validation[epoch - 1])
-        value = validation[best - 1]
-        ax.plot(best, value, "o", color=ORANGE, label=f"best: {value:.3g} (epoch {best})")
+    marker = "." if len(train) < 10 else ""
+    ax.plot(epochs, train, color=BLUE, linestyle="--", marker=marker, label="train")
+    known = [(value, epoch) for epoch, value in enumerate(validation, 1) if not math.isnan(value)]
+    if known:
+        # Epochs without validation leave no gap in the line.
+        values, places = zip(*known, strict=True)
+        ax.plot(places, values, color=ORANGE, marker=marker, label="validation")
+        lower_is_better = any(word in metric for word in _LOWER_IS_BETTER)
+        best, epoch = (min if lower_is_better else max)(known, key=itemgetter(0))
+        ax.plot(epoch, best, "o", color=ORANGE, label=f"best: {best:.3g} (epoch {epoch})")
     ax.set(xlabel="epoch", ylabel=metric)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _mark_stages(ax: Axes, stages: Sequence[str]) -> None:
+    """Draw a line between two stages, and each one's name at the bottom where it begins."""
+    starts = [0, *(epoch for epoch, (a, b) in enumerate(pairwise(stages), 1) if a != b)]
+    if len(starts) == 1:
+        return
+    for start in starts:
+        if start:
+            ax.axvline(start + 0.5, color="0.6", linewidth=1, linestyle=":")
+        ax.annotate(
+            stages[start],
+            (start + 0.5, 0) if start else (0, 0),
+            xycoords=("data" if start else "axes fraction", "axes fraction"),
+            xytext=(3, 3),
+            textcoords="offset points",
+            color="0.4",
+            fontsize="small",
+        )

@@ -1,18 +1,22 @@
 """Grids of images."""
 
+import math
 import os
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from cnnkit._transforms import Transform, apply_transform, reseed
+from cnnkit._transforms import Transform, apply_transform, is_keras_layer, reseed
 from cnnkit._validation import check_whole_number
 from cnnkit.data._reading import read_image
 from cnnkit.preprocess import unscale
 from cnnkit.viz._axes import panels
+
+_WIDTH = 2.2  # of a panel, in inches
 
 
 def show_images(
@@ -37,7 +41,7 @@ def show_images(
         An array of Axes.
 
     Raises:
-        ValueError: If there are no images, the titles differ in number, or pixels lie outside
+        ValueError: If there are no images or it is a single one, the titles differ in number, or pixels lie outside
             0..255 although no mode is given.
 
     Example:
@@ -47,7 +51,7 @@ def show_images(
         >>> [ax.get_title() for ax in axes]
         ['china', 'flower']
     """
-    pictures = [_as_pixels(image, mode) for image in images]
+    pictures = [_as_pixels(image, mode) for image in _several(images)]
     names = [""] * len(pictures) if titles is None else [str(title) for title in titles]
     if not pictures or len(names) != len(pictures):
         msg = (
@@ -55,11 +59,18 @@ def show_images(
             f"Received: {len(pictures)} images and {len(names)} titles."
         )
         raise ValueError(msg)
-    columns = columns or min(8, int(np.ceil(np.sqrt(len(pictures)))))
-    drawn = panels(axes, len(pictures), columns=columns, panel_size=(2.2, 2.4))
+    if columns is None:
+        columns = min(8, math.ceil(math.sqrt(len(pictures))))
+    lines = max(len(_wrapped(name).splitlines()) for name in names)
+    drawn = panels(
+        axes,
+        len(pictures),
+        columns=check_whole_number("columns", columns),
+        panel_size=(_WIDTH, _WIDTH * _aspect_ratio(pictures) + 0.25 * lines),
+    )
     for ax, picture, name in zip(drawn, pictures, names, strict=True):
         ax.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        ax.set_title(name)
+        ax.set_title(_wrapped(name), fontsize="medium")
         ax.set_axis_off()
     return drawn
 
@@ -77,9 +88,10 @@ def show_augmentations(
     Args:
         image: A uint8 image `(height, width, channels)` or the path of a file.
         transform: An albumentations transform or anything with its protocol,
-            `transform(image=array)["image"]`, or a function of an array.
+            `transform(image=array)["image"]`, a function of an array, a Keras layer, or an
+            ImageDataGenerator (its geometry; its scaling is left out).
         draws: How often it is applied.
-        seed: For the same draws again. The transform's own random state is set anew.
+        seed: For the same draws again, of transforms with albumentations' `set_random_state`.
         axes: Panels to draw on, one more than draws; a new figure by default.
 
     Returns:
@@ -97,20 +109,45 @@ def show_augmentations(
         ['original', 'draw 1', 'draw 2', 'draw 3']
     """
     check_whole_number("draws", draws)
-    picture = _as_pixels(image, None)
+    picture = read_image(image) if isinstance(image, str | os.PathLike) else np.asarray(image)
     if picture.dtype != np.uint8:
         msg = (
             "`image` must be uint8 in 0..255, because transforms take floats for 0..1. "
-            f"Received: {picture.dtype}."
+            f"Received: {picture.dtype}. Show it before it is scaled."
         )
         raise ValueError(msg)
     results = []
     for draw in range(draws):
         if seed is not None:
-            reseed(transform, (seed, draw))
-        results.append(apply_transform(transform, picture))
+            reseed(transform, (check_whole_number("seed", seed, least=0), draw))
+        results.append(_augmented(transform, picture))
     titles = ["original", *(f"draw {number}" for number in range(1, draws + 1))]
     return show_images([picture, *results], titles, columns=min(4, draws + 1), axes=axes)
+
+
+def _augmented(transform: Any, picture: NDArray[np.uint8]) -> NDArray[Any]:
+    """Apply a transform of any kind once, for looking at it."""
+    if is_keras_layer(transform):
+        batch = picture[None].astype(np.float32)
+        changed: NDArray[Any] = np.asarray(transform(batch, training=True))[0]
+        return changed.clip(0, 255)
+    if hasattr(transform, "random_transform"):  # an ImageDataGenerator
+        image = picture.astype(np.float32)
+        return np.asarray(transform.random_transform(image)).clip(0, 255)
+    return apply_transform(transform, picture)
+
+
+def _several(images: Any) -> Any:
+    """Return `images`, or raise if it is one image: its rows would be drawn as images."""
+    one_array = isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] in (3, 4)
+    if one_array or isinstance(images, str | os.PathLike):
+        msg = (
+            "`images` must be several images. Received: one "
+            f"{'array of shape ' + str(images.shape) if one_array else 'path'}. "
+            "Put it into a list: [image]."
+        )
+        raise ValueError(msg)
+    return images
 
 
 def _as_pixels(image: ArrayLike | str | os.PathLike[str], mode: str | None) -> NDArray[Any]:
@@ -118,7 +155,8 @@ def _as_pixels(image: ArrayLike | str | os.PathLike[str], mode: str | None) -> N
         return read_image(image)
     pixels = np.asarray(image)
     if mode is not None:
-        return unscale(pixels, mode)
+        flat = pixels.ndim == 2
+        return unscale(pixels[..., None] if flat else pixels, mode)
     if pixels.size and (pixels.min() < 0 or pixels.max() > 255 or _looks_scaled(pixels)):
         msg = (
             "`images` must be pixels in 0..255, or their scaling given as `mode`. Received: values "
@@ -126,6 +164,16 @@ def _as_pixels(image: ArrayLike | str | os.PathLike[str], mode: str | None) -> N
         )
         raise ValueError(msg)
     return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
+
+
+def _aspect_ratio(pictures: Sequence[NDArray[Any]]) -> float:
+    """Return the median of height / width, within what makes a readable grid."""
+    ratios = [picture.shape[0] / picture.shape[1] for picture in pictures]
+    return float(np.clip(np.median(ratios), 0.5, 2))
+
+
+def _wrapped(title: str) -> str:
+    return "\n".join(textwrap.fill(line, 24) for line in title.splitlines())
 
 
 def _looks_scaled(pixels: NDArray[Any]) -> bool:

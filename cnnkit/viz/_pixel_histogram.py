@@ -1,5 +1,6 @@
 """Histograms of pixel values, the quickest way to see a wrong scaling."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +20,8 @@ def plot_pixel_histogram(
 
     Args:
         image: An image `(height, width, channels)` with 1 or 3 channels, in any scaling.
-        bins: Number of bars; all panels share them.
+        bins: Number of bars, shared by all panels; at most so many for whole numbers, where each
+            bar holds equally many values.
         axes: Panels to draw on, one a channel; a new figure by default.
 
     Returns:
@@ -46,9 +48,18 @@ def plot_pixel_histogram(
         raise ValueError(msg)
     channels = _CHANNELS[pixels.shape[-1]]
     drawn = panels(axes, len(channels))
-    edges = np.histogram_bin_edges(pixels, bins)
+    edges = _edges(pixels, bins)
     for ax, (name, color), values in zip(drawn, channels, np.moveaxis(pixels, -1, 0), strict=True):
         ax.hist(values.ravel(), bins=edges, color=color)
         ax.set(title=f"{name}: {values.min():.3g} to {values.max():.3g}", xlabel="pixel value")
     drawn[0].set_ylabel("pixels")
     return drawn
+
+
+def _edges(pixels: NDArray[Any], bins: int) -> NDArray[Any]:
+    """Return the edges of bars; those of whole numbers hold equally many of them."""
+    if not np.issubdtype(pixels.dtype, np.integer):
+        return np.histogram_bin_edges(pixels, bins)
+    low, high = int(pixels.min()), int(pixels.max())
+    width = max(1, math.ceil((high - low + 1) / bins))
+    return np.arange(low, high + width + 1, width) - 0.5

@@ -1,0 +1,50 @@
+"""Fixtures of the data tests: small images whose pixels tell which file they are."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+WriteImage = Callable[..., Path]
+LevelTable = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def write_image(tmp_path: Path) -> WriteImage:
+    """Return a function that saves pixels or a Pillow image under a name and returns the path."""
+
+    def write(name: str, image: NDArray[Any] | Image.Image, **options: Any) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        picture.save(path, **options)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def level_table(write_image: WriteImage) -> LevelTable:
+    """Return a function that makes a table of images of one gray level each.
+
+    Levels and class names are given row by row, so that an image tells its row.
+    """
+
+    def make(
+        levels: Sequence[int], names: Sequence[str], size: tuple[int, int] = (8, 8)
+    ) -> pd.DataFrame:
+        paths = [
+            str(write_image(f"level_{level:03}.png", np.full((*size, 3), level, dtype=np.uint8)))
+            for level in levels
+        ]
+        target_names = pd.Categorical(names)
+        return pd.DataFrame({"file_paths": paths, "target_names": target_names}).assign(
+            targets=target_names.codes.astype("int64")
+        )
+
+    return make

@@ -1,0 +1,717 @@
+"""image_dataset: the same bytes at any number of workers, other draws in every epoch."""
+
+import random
+import re
+
+import albumentations as A
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from cnnkit.data import image_dataset, list_images, read_image
+from cnnkit.preprocess import scale
+
+LEVELS = list(range(0, 240, 10))
+
+
+def images_of(dataset):
+    """Return all images of one epoch."""
+    return np.concatenate([batch[0].numpy() for batch in dataset])
+
+
+def levels_of(dataset):
+    return images_of(dataset)[:, 0, 0, 0].tolist()
+
+
+def flips_of(images):
+    """Return how each image with its one bright corner top left has been flipped."""
+    return [(bool(image[-1].any()), bool(image[:, -1].any())) for image in images]
+
+
+@pytest.fixture
+def arrays(rng):
+    """Forty images of random pixels, of three classes."""
+    return rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8), np.arange(40) % 3
+
+
+@pytest.fixture
+def corners():
+    """400 black images, each with one bright corner top left."""
+    images = np.zeros((400, 4, 4, 3), dtype=np.uint8)
+    images[:, 0, 0] = 255
+    return images, np.zeros(400, dtype=int)
+
+
+@pytest.fixture
+def table(level_table):
+    """24 images of one level each, of two classes."""
+    return level_table(LEVELS, ["dark"] * 12 + ["light"] * 12)
+
+
+@pytest.fixture
+def augmentation():
+    """What people augment photos with: flips, colors, geometry, choices and holes."""
+    return A.Compose(
+        [
+            A.HorizontalFlip(p=0.5),
+            A.VerticalFlip(p=0.5),
+            A.OneOf([A.RandomBrightnessContrast(p=1), A.HueSaturationValue(p=1)], p=0.8),
+            A.Affine(rotate=(-20, 20), scale=(0.8, 1.2), p=0.7),
+            A.GaussNoise(p=0.5),
+            A.CoarseDropout(p=0.5),
+        ]
+    )
+
+
+class TestSeed:
+    """What is drawn for an image depends on seed, epoch and place alone."""
+
+    def test_same_bytes_at_any_number_of_workers(self, arrays, augmentation):
+        """One, two or four workers give the same two epochs."""
+        epochs = []
+        for workers in (1, 2, 4):
+            dataset = image_dataset(
+                arrays, transform=augmentation, batch_size=4, shuffle=True, seed=1, workers=workers
+            )
+            epochs.append([images_of(dataset), images_of(dataset)])
+
+        np.testing.assert_array_equal(epochs[0], epochs[1])
+        np.testing.assert_array_equal(epochs[0], epochs[2])
+
+    def test_same_bytes_at_any_batch_size(self, arrays, augmentation):
+        """How images are batched changes none of them."""
+        one, other = (
+            image_dataset(arrays, transform=augmentation, batch_size=size, shuffle=True, seed=1)
+            for size in (3, 40)
+        )
+
+        np.testing.assert_array_equal(images_of(one), images_of(other))
+
+    def test_another_draw_in_another_epoch(self, arrays, augmentation):
+        """The second iteration draws anew for every image."""
+        dataset = image_dataset(arrays, transform=augmentation, seed=1)
+
+        first, second = images_of(dataset), images_of(dataset)
+
+        assert (first != second).any(axis=(1, 2, 3)).mean() > 0.9
+
+    def test_same_epochs_in_a_second_dataset(self, arrays, augmentation):
+        """A second dataset of the same seed repeats the epochs of the first."""
+        first, second = (image_dataset(arrays, transform=augmentation, seed=1) for _ in range(2))
+
+        for _ in range(3):
+            np.testing.assert_array_equal(images_of(first), images_of(second))
+
+    def test_other_seed_other_draw(self, arrays, augmentation):
+        """Another seed draws otherwise."""
+        first, second = (image_dataset(arrays, transform=augmentation, seed=s) for s in (1, 2))
+
+        assert (images_of(first) != images_of(second)).any()
+
+    def test_no_seed_other_draw_each_time(self, arrays, augmentation):
+        """Without a seed no run repeats another."""
+        first, second = (image_dataset(arrays, transform=augmentation) for _ in range(2))
+
+        assert (images_of(first) != images_of(second)).any()
+
+    def test_initial_epoch_resumes(self, arrays, augmentation):
+        """A dataset begun at epoch 2 goes on where another left off."""
+        options = {"transform": augmentation, "shuffle": True, "seed": 1}
+        whole = image_dataset(arrays, **options)
+        expected = [images_of(whole) for _ in range(4)]
+
+        resumed = image_dataset(arrays, **options, initial_epoch=2)
+
+        np.testing.assert_array_equal(expected[2:], [images_of(resumed), images_of(resumed)])
+
+    def test_fit_counts_epochs(self, arrays, augmentation):
+        """After two epochs of fit the dataset stands at epoch 2, where initial_epoch resumes."""
+        options = {"transform": augmentation, "shuffle": True, "seed": 1}
+        dataset = image_dataset(arrays, **options)
+        model = keras.Sequential(
+            [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")]
+        )
+        model.compile("sgd", "categorical_crossentropy")
+
+        model.fit(dataset, epochs=2, shuffle=False, verbose=0)  # the dataset shuffles
+
+        resumed = image_dataset(arrays, **options, initial_epoch=2)
+        np.testing.assert_array_equal(images_of(resumed), images_of(dataset))
+
+    def test_draws_differ_between_images(self):
+        """Equal images are transformed each in its own way."""
+        images = np.full((50, 4, 4, 3), 100, dtype=np.uint8)
+        transform = A.Compose([A.RandomBrightnessContrast(p=1)])
+
+        dataset = image_dataset((images, np.zeros(50, dtype=int)), transform=transform, seed=0)
+
+        assert len(set(levels_of(dataset))) > 10
+
+    def test_draw_belongs_to_the_place(self, corners):
+        """Shuffling reorders images and leaves the draw of each as it is."""
+        images = corners[0][:40].copy()
+        images[:, 0, 0, 0] = np.arange(40) + 100
+        options = {"transform": A.HorizontalFlip(p=0.5), "seed": 3}
+
+        ordered = images_of(image_dataset((images, corners[1][:40]), **options))
+        shuffled = images_of(image_dataset((images, corners[1][:40]), **options, shuffle=True))
+
+        by_place = shuffled[shuffled[..., 0].max(axis=(1, 2)).argsort()]
+        np.testing.assert_array_equal(ordered, by_place)
+
+    def test_global_random_state_is_untouched(self, arrays, augmentation):
+        """Python's and NumPy's global states are neither used nor changed."""
+        before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+
+        images_of(image_dataset(arrays, transform=augmentation, shuffle=True))
+
+        assert before == (random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
+
+    def test_global_random_state_has_no_influence(self, arrays, augmentation):
+        """Whoever sets the global seeds doesn't change a seeded dataset."""
+        expected = images_of(image_dataset(arrays, transform=augmentation, seed=1))
+        random.seed(5)
+        np.random.seed(5)  # noqa: NPY002
+
+        actual = images_of(image_dataset(arrays, transform=augmentation, seed=1))
+
+        np.testing.assert_array_equal(expected, actual)
+
+    def test_given_transform_is_left_alone(self, arrays, augmentation):
+        """The transform that was handed in keeps its own random state."""
+        before = augmentation.random_generator.bit_generator.state
+
+        images_of(image_dataset(arrays, transform=augmentation, seed=1))
+
+        assert before == augmentation.random_generator.bit_generator.state
+
+
+class TestIndependentDraws:
+    """The transforms of one Compose draw independently of each other."""
+
+    def test_flips_are_independent(self, corners):
+        """Of 400 images, about a quarter each is flipped not, this way, that way, both ways."""
+        transform = A.Compose([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)])
+
+        flips = flips_of(images_of(image_dataset(corners, transform=transform, seed=0)))
+
+        # 400 draws at 1/4: mean 100, deviation 8.7.
+        for kind in [(False, False), (False, True), (True, False), (True, True)]:
+            assert 60 <= flips.count(kind) <= 140
+
+    def test_flips_in_a_nested_compose_are_independent(self, corners):
+        """Nesting changes nothing."""
+        transform = A.Compose(
+            [A.Sequential([A.HorizontalFlip(p=0.5)], p=1), A.Compose([A.VerticalFlip(p=0.5)])]
+        )
+
+        flips = flips_of(images_of(image_dataset(corners, transform=transform, seed=0)))
+
+        for kind in [(False, False), (False, True), (True, False), (True, True)]:
+            assert 60 <= flips.count(kind) <= 140
+
+    def test_seed_of_compose_ties_them_together(self, corners):
+        """The trap is real: seeded albumentations' way, no image is flipped one way alone."""
+        flips = [
+            A.Compose([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)], seed=seed)(
+                image=corners[0][0]
+            )["image"]
+            for seed in range(200)
+        ]
+
+        assert {(False, False), (True, True)} == set(flips_of(flips))
+
+    def test_set_random_seed_ties_them_together(self, corners):
+        """The trap is real: set_random_seed for each image ties the flips too."""
+        transform = A.Compose([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)])
+        flips = []
+        for seed in range(200):
+            transform.set_random_seed(seed)
+            flips.append(transform(image=corners[0][0])["image"])
+
+        assert {(False, False), (True, True)} == set(flips_of(flips))
+
+
+class TestShape:
+    """Shapes are static, the length is known, and nothing is dropped."""
+
+    @pytest.mark.parametrize("mode", ["none", "tf"])
+    def test_element_spec(self, table, mode):
+        """Height, width, channels and classes are known before anything is read."""
+        images, targets = image_dataset(table, (6, 5), mode=mode).element_spec
+
+        assert [None, 6, 5, 3] == images.shape.as_list()
+        assert (tf.uint8 if mode == "none" else tf.float32) == images.dtype
+        assert [None, 2] == targets.shape.as_list()
+
+    def test_grayscale(self, table):
+        """Grayscale images have one channel."""
+        dataset = image_dataset(table, (6, 5), color_mode="grayscale")
+
+        assert (24, 6, 5, 1) == images_of(dataset).shape
+
+    @pytest.mark.parametrize(("batch_size", "length"), [(1, 40), (7, 6), (8, 5), (40, 1), (64, 1)])
+    def test_length_is_the_number_of_batches(self, arrays, batch_size, length):
+        """The last batch may be smaller, and no image is dropped."""
+        dataset = image_dataset(arrays, batch_size=batch_size)
+
+        assert length == len(dataset)
+        assert length == sum(1 for _ in dataset)
+        np.testing.assert_array_equal(arrays[0], images_of(dataset))
+
+    def test_class_names_and_file_paths(self, table):
+        """The dataset carries the names of the classes and the files in the table's order."""
+        dataset = image_dataset(table, (4, 4), shuffle=True)
+
+        assert ["dark", "light"] == dataset.class_names
+        assert table["file_paths"].tolist() == dataset.file_paths
+
+    def test_class_names_of_a_filtered_table(self, table):
+        """A table without one of its classes still has its number and its column."""
+        dataset = image_dataset(table[table["targets"] == 1], (4, 4))
+
+        assert ["dark", "light"] == dataset.class_names
+        assert [[0.0, 1.0]] * 12 == next(iter(dataset))[1].numpy().tolist()
+
+    def test_names_of_arrays(self, arrays):
+        """The classes of arrays are named by their numbers; there are no files."""
+        dataset = image_dataset(arrays)
+
+        assert ["0", "1", "2"] == dataset.class_names
+        assert dataset.file_paths is None
+
+    def test_works_in_fit_and_predict(self, table):
+        """A model trains on the dataset and predicts row by row."""
+        model = keras.Sequential(
+            [
+                keras.Input((4, 4, 3)),
+                keras.layers.Rescaling(1 / 255),
+                keras.layers.Flatten(),
+                keras.layers.Dense(2, "softmax"),
+            ]
+        )
+        model.compile("sgd", "categorical_crossentropy")
+        dataset = image_dataset(table, (4, 4), batch_size=5)
+
+        history = model.fit(dataset, validation_data=dataset, epochs=2, shuffle=False, verbose=0)
+
+        assert 2 == len(history.history["val_loss"])
+        assert (24, 2) == model.predict(dataset, verbose=0).shape
+
+
+class TestImages:
+    """Images are read by read_image and scaled by scale."""
+
+    @pytest.mark.parametrize("color_mode", ["rgb", "grayscale"])
+    def test_equals_read_image(self, make_folder, color_mode):
+        """Every image is what read_image gives for its file."""
+        table = list_images(make_folder({"cat": 3, "dog": 4}))
+        paths = table["file_paths"]
+        expected = [read_image(path, (10, 12), color_mode=color_mode) for path in paths]
+
+        actual = images_of(image_dataset(table, (10, 12), batch_size=3, color_mode=color_mode))
+
+        np.testing.assert_array_equal(expected, actual)
+
+    @pytest.mark.parametrize("mode", ["tf", "torch", "caffe", "unit"])
+    def test_scaling_equals_scale(self, arrays, mode):
+        """A mode gives exactly what scale gives, as float32."""
+        actual = images_of(image_dataset(arrays, mode=mode))
+
+        assert np.float32 == actual.dtype
+        np.testing.assert_array_equal(scale(arrays[0], mode), actual)
+
+    def test_raw_pixels_by_default(self, arrays):
+        """Without a mode the pixels come as uint8."""
+        actual = images_of(image_dataset(arrays))
+
+        assert np.uint8 == actual.dtype
+        np.testing.assert_array_equal(arrays[0], actual)
+
+    def test_transform_acts_before_scaling(self, arrays):
+        """The transform sees uint8 pixels, the scaling its result."""
+        seen = set()
+
+        def invert(image):
+            seen.add(image.dtype)
+            return 255 - image
+
+        actual = images_of(image_dataset(arrays, transform=invert, mode="torch"))
+
+        assert {np.dtype(np.uint8)} == seen
+        np.testing.assert_array_equal(scale(255 - arrays[0], "torch"), actual)
+
+    def test_plain_function_may_name_its_argument_freely(self, arrays):
+        """A function of an array is called with the array, whatever it calls it."""
+        actual = images_of(image_dataset(arrays, transform=np.flipud))
+
+        np.testing.assert_array_equal(arrays[0][:, ::-1], actual)
+
+    @pytest.mark.parametrize("cache", [None, "memory"])
+    def test_transform_in_place_spoils_nothing(self, arrays, cache):
+        """A transform that writes into its image leaves the source as it was."""
+        before = arrays[0].copy()
+
+        def blacken(image):
+            image[:2] = 0
+            return image
+
+        images_of(image_dataset(arrays, transform=blacken, cache=cache))
+
+        np.testing.assert_array_equal(before, arrays[0])
+
+    def test_transform_in_place_spoils_no_cache(self, table):
+        """What a transform writes in one epoch isn't there in the next."""
+
+        def brighten(image):
+            image += 5
+            return image
+
+        dataset = image_dataset(table, (4, 4), transform=brighten, cache="memory")
+        first, second = levels_of(dataset), levels_of(dataset)
+
+        assert [level + 5 for level in LEVELS] == first
+        assert first == second
+
+
+class TestTargets:
+    """Targets come in the form a loss wants."""
+
+    @pytest.mark.parametrize(
+        ("label_mode", "expected", "dtype"),
+        [
+            ("categorical", [[1, 0], [0, 1], [1, 0]], np.float32),
+            ("int", [0, 1, 0], np.int32),
+            ("binary", [[0], [1], [0]], np.float32),
+        ],
+    )
+    def test_label_modes(self, level_table, label_mode, expected, dtype):
+        """One-hot rows, numbers, or a column of 0 and 1."""
+        dataset = image_dataset(
+            level_table([1, 2, 3], ["a", "b", "a"]), (4, 4), label_mode=label_mode
+        )
+
+        _, targets = next(iter(dataset))
+
+        assert dtype == targets.dtype
+        assert expected == targets.numpy().tolist()
+
+    def test_label_mode_none(self, table):
+        """Without a label mode, a batch is the images alone."""
+        batch = next(iter(image_dataset(table, (4, 4), label_mode=None)))
+
+        assert (24, 4, 4, 3) == batch.shape
+
+    def test_unlabelled_table(self, table):
+        """An unlabelled table has no class names, and needs none for label_mode=None."""
+        dataset = image_dataset(table[["file_paths"]], (4, 4), label_mode=None)
+
+        assert dataset.class_names is None
+        assert 24 == len(next(iter(dataset)))
+
+    @pytest.mark.parametrize(
+        "targets", [np.eye(3)[[0, 1, 2, 0]], np.eye(3, dtype=int)[[0, 1, 2, 0]]]
+    )
+    def test_one_hot_arrays_are_never_encoded_twice(self, arrays, targets):
+        """One-hot targets stay one-hot, or are refused by name."""
+        try:
+            dataset = image_dataset((arrays[0][:4], targets))
+        except ValueError as error:
+            assert "targets" in str(error)  # noqa: PT017  # either way will do
+            return
+
+        assert [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]] == next(iter(dataset))[
+            1
+        ].numpy().tolist()
+
+    def test_column_of_targets_is_never_encoded_to_three_axes(self, arrays):
+        """A column of class numbers, as CIFAR-10 has it, gives rows, or is refused by name."""
+        try:
+            dataset = image_dataset((arrays[0], arrays[1][:, None]))
+        except ValueError as error:
+            assert "targets" in str(error)  # noqa: PT017  # either way will do
+            return
+
+        assert (32, 3) == next(iter(dataset))[1].shape
+
+    def test_negative_targets_are_refused(self, arrays):
+        """Class numbers begin at 0; -1 isn't the last class."""
+        with pytest.raises(ValueError, match="targets"):
+            image_dataset((arrays[0], arrays[1] - 1))
+
+    def test_list_of_targets(self, arrays):
+        """A list of class numbers does as well as an array."""
+        dataset = image_dataset((arrays[0], arrays[1].tolist()), label_mode="int")
+
+        assert arrays[1][:32].tolist() == next(iter(dataset))[1].numpy().tolist()
+
+
+class TestOrder:
+    """Without shuffling the order is the table's; with it, all rows, still aligned."""
+
+    def test_order_of_the_table(self, table):
+        """Rows follow the table, whatever its index."""
+        mixed = table.sample(frac=1, random_state=0)
+
+        levels = levels_of(image_dataset(mixed, (4, 4), batch_size=5))
+
+        assert [int(path[-7:-4]) for path in mixed["file_paths"]] == levels
+
+    def test_shuffle_is_a_permutation(self, table):
+        """Every image comes once, in another order than the table's."""
+        levels = levels_of(image_dataset(table, (4, 4), batch_size=5, shuffle=True, seed=0))
+
+        assert LEVELS != levels
+        assert sorted(levels) == LEVELS
+
+    def test_shuffle_mixes_the_whole_table(self, arrays):
+        """The order isn't confined to a buffer: first and last rows change places."""
+        order = images_of(image_dataset(arrays, shuffle=True, seed=0))
+        places = [
+            int(np.flatnonzero((arrays[0] == image).all(axis=(1, 2, 3)))[0]) for image in order
+        ]
+
+        assert min(places[20:]) < 10
+        assert max(places[:20]) > 30
+
+    @pytest.mark.parametrize("batch_size", [1, 5, 32])
+    @pytest.mark.parametrize("workers", [1, 4])
+    def test_targets_stay_with_their_images(self, table, batch_size, workers):
+        """Every image stands beside the target of its own file, in every epoch."""
+        dataset = image_dataset(
+            table,
+            (4, 4),
+            batch_size=batch_size,
+            label_mode="int",
+            shuffle=True,
+            seed=0,
+            workers=workers,
+        )
+
+        for _ in range(2):
+            for images, targets in dataset:
+                assert (images[:, 0, 0, 0].numpy() >= 120).astype(int).tolist() == list(targets)
+
+    def test_another_order_in_each_epoch(self, table):
+        """The order changes from epoch to epoch."""
+        dataset = image_dataset(table, (4, 4), shuffle=True, seed=0)
+
+        assert levels_of(dataset) != levels_of(dataset)
+
+
+class TestCache:
+    """cache="memory" reads each file once and changes no byte."""
+
+    def test_same_bytes(self, make_folder, augmentation):
+        """Two epochs with and without the cache are equal."""
+        table = list_images(make_folder({"cat": 10, "dog": 10}))
+        options = {"transform": augmentation, "shuffle": True, "seed": 1, "batch_size": 6}
+        plain = image_dataset(table, (12, 12), **options)
+        cached = image_dataset(table, (12, 12), **options, cache="memory", workers=4)
+
+        for _ in range(2):
+            np.testing.assert_array_equal(images_of(plain), images_of(cached))
+
+    def test_files_are_read_once(self, table):
+        """After one epoch the files may go."""
+        dataset = image_dataset(table, (4, 4), cache="memory")
+        first = levels_of(dataset)
+        for path in table["file_paths"]:
+            tf.io.gfile.remove(path)
+
+        assert first == levels_of(dataset)
+
+    def test_without_a_cache_files_are_read_each_time(self, table):
+        """Without the cache a file that has gone is an error in the next epoch."""
+        dataset = image_dataset(table, (4, 4))
+        levels_of(dataset)
+        tf.io.gfile.remove(table["file_paths"][0])
+
+        with pytest.raises(tf.errors.OpError, match="No such file"):
+            levels_of(dataset)
+
+
+class TestErrors:
+    """What can't be right is refused with the rule, what was received, and what to do."""
+
+    @pytest.mark.parametrize("workers", [1, 4])
+    def test_unreadable_image_is_named(self, table, workers):
+        """A damaged file in mid-epoch stops the iteration with its path and place."""
+        path = table["file_paths"][13]
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(b"no image")
+        dataset = image_dataset(table, (4, 4), batch_size=4, workers=workers)
+
+        with pytest.raises(tf.errors.OpError, match=rf"{re.escape(path)}.*\(file 14 of 24\)"):
+            levels_of(dataset)
+
+    def test_unreadable_image_is_named_in_fit(self, table):
+        """Training stops with the path, not with a riddle."""
+        path = table["file_paths"][13]
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(b"no image")
+        model = keras.Sequential(
+            [keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+        )
+        model.compile("sgd", "mse")
+
+        with pytest.raises(tf.errors.OpError, match=rf"{re.escape(path)}.*\(file 14 of 24\)"):
+            model.fit(image_dataset(table, (4, 4), batch_size=4), shuffle=False, verbose=0)
+
+    def test_transform_that_changes_the_shape(self, arrays):
+        """A transform must keep the shape; the message says how."""
+        dataset = image_dataset(arrays, transform=A.Resize(4, 4))
+
+        text = r"`transform` must keep the shape .*Received: \(8, 8, 3\) became \(4, 4, 3\)"
+        with pytest.raises(tf.errors.OpError, match=text):
+            images_of(dataset)
+
+    @pytest.mark.parametrize("scaling", [A.Normalize(), A.ToFloat()])
+    def test_scaling_in_the_transform_is_refused(self, arrays, scaling):
+        """A transform that ends in floats is refused: cut to uint8 they are no picture."""
+        transform = A.Compose([A.HorizontalFlip(p=0.5), scaling])
+
+        with pytest.raises(
+            (tf.errors.OpError, TypeError, ValueError), match=r"`transform` must .*float"
+        ):
+            images_of(image_dataset(arrays, transform=transform))
+
+    def test_keras_layer_as_transform(self, arrays):
+        """A Keras layer belongs into the model, and is refused at the call."""
+        text = (
+            r"^`transform` must be a function of one uint8 image\. Received: a Keras layer\. "
+            r"Put it into the model"
+        )
+
+        with pytest.raises(TypeError, match=text):
+            image_dataset(arrays, transform=keras.layers.RandomFlip())
+
+    def test_table_without_a_size(self, table):
+        """Batches of files need one size."""
+        text = (
+            r"^`image_size` must be given for a table, because batches need one size\. "
+            r"Received: image_size=None\.$"
+        )
+
+        with pytest.raises(ValueError, match=text):
+            image_dataset(table)
+
+    @pytest.mark.parametrize("image_size", [224, (4, 4, 3), (4.0, 4.0), "44", (0, 4)])
+    def test_image_size_of_the_wrong_form(self, table, image_size):
+        """A size is a pair of whole numbers."""
+        text = (
+            r"^`image_size` must be a pair of whole numbers, .*Received: "
+            rf"image_size={re.escape(repr(image_size))}\.$"
+        )
+
+        with pytest.raises(ValueError, match=text):
+            image_dataset(table, image_size)
+
+    def test_size_of_arrays_is_never_ignored(self, arrays):
+        """Arrays have their size; another one is refused, not ignored."""
+        with pytest.raises(ValueError, match="image_size"):
+            image_dataset(arrays, (4, 4))
+
+    @pytest.mark.parametrize(
+        ("option", "value", "text"),
+        [
+            ("mode", "keras", "'tf', 'torch', 'caffe', 'unit' or 'none'"),
+            ("color_mode", "bgr", "'rgb' or 'grayscale'"),
+            ("label_mode", "onehot", "'categorical', 'int', 'binary' or None"),
+            ("cache", "disk", "None or 'memory'"),
+        ],
+    )
+    def test_unknown_option(self, table, option, value, text):
+        """An unknown word is refused with those that are known."""
+        match = rf"^`{option}` must be one of {text}\. Received: {option}='{value}'\."
+
+        with pytest.raises(ValueError, match=match):
+            image_dataset(table, (4, 4), **{option: value})
+
+    @pytest.mark.parametrize(
+        ("option", "value", "error"),
+        [
+            ("batch_size", 0, ValueError),
+            ("batch_size", 2.5, TypeError),
+            ("seed", -1, ValueError),
+            ("seed", 0.5, TypeError),
+            ("initial_epoch", -1, ValueError),
+            ("initial_epoch", "2", TypeError),
+            ("workers", -2, ValueError),
+            ("workers", 1.5, TypeError),
+        ],
+    )
+    def test_numbers_of_the_wrong_form(self, arrays, option, value, error):
+        """Counts and seeds are whole numbers in their range, refused at the call."""
+        text = rf"^`{option}` must be a whole number.*Received: {option}={value!r}\.$"
+
+        with pytest.raises(error, match=text):
+            image_dataset(arrays, **{option: value})
+
+    @pytest.mark.parametrize("mode", ["torch", "caffe"])
+    def test_mode_for_colors_on_grayscale(self, table, mode):
+        """A mode that needs three channels is refused at the call, not in mid-epoch."""
+        text = rf"^`mode='{mode}'` scales each of three RGB channels by its own figures\. "
+
+        with pytest.raises(ValueError, match=text):
+            image_dataset(table, (4, 4), color_mode="grayscale", mode=mode)
+
+    def test_binary_needs_two_classes(self, arrays):
+        """Three classes are no yes and no."""
+        text = (
+            r"^`label_mode='binary'` needs two classes\. Received: 3 classes\. "
+            r"Use 'categorical'\.$"
+        )
+
+        with pytest.raises(ValueError, match=text):
+            image_dataset(arrays, label_mode="binary")
+
+    def test_unlabelled_table_where_labels_are_needed(self, table):
+        """Labels that aren't there are missed by their columns."""
+        text = (
+            r"^`table` must be a DataFrame with the columns file_paths, target_names, targets\. "
+            r"Received: \['file_paths'\]\. `list_images` makes one\.$"
+        )
+
+        with pytest.raises(ValueError, match=text):
+            image_dataset(table[["file_paths"]], (4, 4))
+
+    def test_no_table(self):
+        """Something else than a table or a pair of arrays is refused by its type."""
+        with pytest.raises(ValueError, match=r"must be a DataFrame .*Received: str\."):
+            image_dataset("folder", (4, 4))
+
+    def test_empty_table(self, table):
+        """A dataset of no images is refused."""
+        text = r"^`source` must hold at least one image\. Received: none\.$"
+
+        with pytest.raises(ValueError, match=text):
+            image_dataset(table[:0], (4, 4))
+
+    @pytest.mark.parametrize(
+        ("images", "targets", "received"),
+        [
+            (np.zeros((4, 8, 8, 3)), np.zeros(4, dtype=int), r"float64 images of shape \(4, 8"),
+            (np.zeros((4, 8, 8), dtype=np.uint8), np.zeros(4, dtype=int), r"shape \(4, 8, 8\)"),
+            (np.zeros((4, 8, 8, 3), dtype=np.uint8), np.zeros(3, dtype=int), "3 targets"),
+        ],
+    )
+    def test_arrays_of_the_wrong_form(self, images, targets, received):
+        """Arrays are uint8 images and as many targets."""
+        text = (
+            r"^`source` must be uint8 images \(images, height, width, channels\) and as many "
+            rf"targets\. Received: .*{received}"
+        )
+
+        with pytest.raises(ValueError, match=text):
+            image_dataset((images, targets))
+
+    def test_table_is_unchanged(self, table):
+        """The given table gets no further column."""
+        before = table.copy()
+
+        levels_of(image_dataset(table, (4, 4), shuffle=True))
+
+        pd.testing.assert_frame_equal(before, table)

@@ -1,0 +1,115 @@
+"""Our networks against keras.applications with copied weights, and against published counts."""
+
+import keras
+import numpy as np
+import pytest
+
+from cnnkit.models import googlenet, resnet, vggnet
+
+# keras.applications' and torchvision's counts at 1000 classes.
+PUBLISHED = {
+    "vgg11": (vggnet, {"depth": 11, "head": "paper"}, 132_863_336),
+    "vgg13": (vggnet, {"depth": 13, "head": "paper"}, 133_047_848),
+    "vgg16": (vggnet, {"depth": 16, "head": "paper"}, 138_357_544),
+    "vgg19": (vggnet, {"depth": 19, "head": "paper"}, 143_667_240),
+    "resnet50": (resnet, {"depth": 50}, 25_636_712),
+    "resnet101": (resnet, {"depth": 101}, 44_707_176),
+    "resnet152": (resnet, {"depth": 152}, 60_419_944),
+    "googlenet": (googlenet, {}, 6_998_552),
+}
+# torchvision does not count running means and variances.
+TRAINABLE = {18: 11_689_512, 34: 21_797_672}
+
+PEERS = [
+    (vggnet, 16, keras.applications.VGG16),
+    (vggnet, 19, keras.applications.VGG19),
+    (resnet, 50, keras.applications.ResNet50),
+    (resnet, 101, keras.applications.ResNet101),
+]
+
+
+def count(weights: list[keras.Variable]) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in weights)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_equal_the_published_count(name: str) -> None:
+    """A network has as many parameters as the published one."""
+    build, options, expected = PUBLISHED[name]
+    # Symbolic weights cost no memory; the counts need no values.
+    with keras.StatelessScope():
+        model = build((224, 224, 3), 1000, **options)
+
+    assert expected == model.count_params()
+
+
+@pytest.mark.parametrize("depth", TRAINABLE)
+def test_small_resnets_have_torchvisions_trainable_count(depth: int) -> None:
+    """ResNet18 and 34 have torchvision's parameters."""
+    model = resnet((224, 224, 3), 1000, depth=depth)
+
+    assert TRAINABLE[depth] == count(model.trainable_weights)
+
+
+@pytest.mark.parametrize(("build", "depth", "peer"), PEERS)
+def test_outputs_equal_those_of_keras_applications(build, depth, peer, rng) -> None:
+    """With the same weights a network computes exactly what keras.applications computes."""
+    theirs = peer(include_top=False, weights=None, input_shape=(64, 64, 3))
+    ours = build((64, 64, 3), include_top=False, depth=depth)
+    weights = [w if w.ndim > 1 else 0.5 + rng.random(w.shape) for w in theirs.get_weights()]
+    theirs.set_weights(weights)
+    ours.set_weights(weights)
+    images = rng.standard_normal((2, 64, 64, 3)).astype("float32")
+
+    expected = theirs.predict_on_batch(images)
+    assert expected.std() > 0
+    np.testing.assert_array_equal(expected, ours.predict_on_batch(images))
+
+
+@pytest.mark.parametrize(("build", "depth", "peer"), PEERS)
+def test_layers_have_the_names_of_keras_applications(build, depth, peer) -> None:
+    """The layers are named as in keras.applications, in the same order."""
+    theirs = peer(include_top=False, weights=None, input_shape=(32, 32, 3))
+    ours = build((32, 32, 3), include_top=False, depth=depth)
+
+    assert [layer.name for layer in theirs.layers[1:]] == [layer.name for layer in ours.layers[1:]]
+
+
+def test_the_paper_head_without_dropout_is_that_of_keras_applications() -> None:
+    """VGG16 with its top has the layers of keras.applications."""
+    theirs = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=7)
+    ours = vggnet((32, 32, 3), 7, head="paper", dropout=0)
+
+    assert [(type(layer), layer.name, layer.output.shape[1:]) for layer in theirs.layers[1:]] == [
+        (type(layer), layer.name, layer.output.shape[1:]) for layer in ours.layers[1:]
+    ]
+
+
+# Szegedy et al., table 1: output height and channels of each module at 224 pixels.
+GOOGLENET_TABLE = {
+    "conv1_7x7_s2": (112, 64),
+    "pool1_3x3_s2": (56, 64),
+    "conv2_3x3": (56, 192),
+    "pool2_3x3_s2": (28, 192),
+    "inception_3a": (28, 256),
+    "inception_3b": (28, 480),
+    "pool3_3x3_s2": (14, 480),
+    "inception_4a": (14, 512),
+    "inception_4b": (14, 512),
+    "inception_4c": (14, 512),
+    "inception_4d": (14, 528),
+    "inception_4e": (14, 832),
+    "pool4_3x3_s2": (7, 832),
+    "inception_5a": (7, 832),
+    "inception_5b": (7, 1024),
+}
+
+
+def test_googlenet_has_the_output_sizes_of_table_1() -> None:
+    """Every row of the paper's table has its size and its channels."""
+    model = googlenet()
+
+    shapes = {name: model.get_layer(name).output.shape for name in GOOGLENET_TABLE}
+    assert {name: (side, side, channels) for name, (side, channels) in GOOGLENET_TABLE.items()} == {
+        name: shape[1:] for name, shape in shapes.items()
+    }

@@ -1,0 +1,305 @@
+"""`mode_for` against the `preprocess_input` of every module of keras.applications."""
+
+import functools
+import importlib
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from cnnkit.models import googlenet, resnet, simple_cnn, vggnet
+from cnnkit.preprocess import mode_for, scale
+
+ARCHITECTURES = sorted(
+    name for name in dir(keras.applications) if callable(getattr(keras.applications, name))
+)
+BUILT = {  # small to build, and what the builder is to be given beside
+    "VGG16": {},
+    "ResNet50": {},
+    "ResNet50V2": {},
+    "MobileNet": {},
+    "MobileNetV2": {"alpha": 0.35},
+    "InceptionV3": {},
+    "Xception": {},
+    "DenseNet121": {},
+    "EfficientNetB0": {},
+    "EfficientNetV2B0": {},
+    "MobileNetV3Small": {},
+    "NASNetMobile": {},
+    "ConvNeXtTiny": {},
+}
+SCALING_MODES = ("tf", "torch", "caffe", "unit")
+NETWORKS = {
+    "simple_cnn": lambda mode: simple_cnn((16, 16, 3), 2, filters=(4,), mode=mode),
+    "vggnet": lambda mode: vggnet((32, 32, 3), 2, depth=11, mode=mode),
+    "googlenet": lambda mode: googlenet((64, 64, 3), 2, mode=mode),
+    "resnet": lambda mode: resnet((32, 32, 3), 2, depth=18, mode=mode),
+}
+ADVICE = r"Pass the mode yourself: mode='tf', 'torch', 'caffe', 'unit' or 'none'\.$"
+
+
+def build(name, **options):
+    builder = getattr(keras.applications, name)
+    return builder(**{"weights": None, "include_top": False, **BUILT.get(name, {}), **options})
+
+
+def published_scaling(name, images):
+    """Scale as the module of an architecture does; the images are not changed."""
+    module = importlib.import_module(getattr(keras.applications, name).__module__)
+    return np.asarray(module.preprocess_input(images.copy()))
+
+
+def assert_scales_as_published(mode, name):
+    """Assert that a mode is what `preprocess_input` of an architecture does."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 9, 3)).astype(np.float32)
+
+    np.testing.assert_allclose(
+        published_scaling(name, images), scale(images, mode), rtol=0, atol=2e-5
+    )
+
+
+@pytest.fixture(scope="module")
+def vgg():
+    """A VGG16 of Keras for tests that put something in front of it or behind."""
+    return build("VGG16", input_shape=(32, 32, 3))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_name_has_its_published_scaling(name):
+    """The name of each architecture leads to the scaling of its own module."""
+    assert_scales_as_published(mode_for(name), name)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_builder_has_its_published_scaling(name):
+    """The builder of each architecture leads to the scaling of its own module."""
+    assert_scales_as_published(mode_for(getattr(keras.applications, name)), name)
+
+
+@pytest.mark.parametrize("shape", [(None, None, 3), (96, 96, 3)])
+@pytest.mark.parametrize("name", BUILT)
+def test_models_have_their_published_scaling(name, shape):
+    """A model of Keras is known, whatever the shape of its input."""
+    assert_scales_as_published(mode_for(build(name, input_shape=shape)), name)
+
+
+def test_models_with_their_top_are_known():
+    """The published classifier on top makes no difference."""
+    model = build("MobileNet", include_top=True, alpha=0.25, input_shape=(128, 128, 3))
+
+    assert_scales_as_published(mode_for(model), "MobileNet")
+
+
+@pytest.mark.parametrize(
+    ("expected", "name"),
+    [
+        ("caffe", "resnet50"),
+        ("caffe", "ResNet-50"),
+        ("caffe", "vgg_16"),
+        ("tf", "inception_v3"),
+        ("tf", "RESNET152V2"),
+        ("none", "efficientnetv2-b0"),
+        ("none", "convnext_tiny"),
+        ("tf", "mobilenetv2_1.00_224"),
+        ("tf", "mobilenet_0.50_None"),
+    ],
+)
+def test_spelling_of_names_does_not_matter(expected, name):
+    """Case, hyphens, underscores, and what Keras appends to a name make no difference."""
+    assert expected == mode_for(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet", "ResNet18", "vgg", "MyVGG16", "VGG16 tuned", "cnnkit_vgg16", "vit", ""]
+)
+def test_unknown_names_are_errors(name):
+    """A name that no architecture of Keras has is an error, also where it resembles one."""
+    message = (
+        rf"^`architecture` must be a network of keras\.applications\. "
+        rf"Received: architecture='{name}'\. {ADVICE}"
+    )
+
+    with pytest.raises(ValueError, match=message):
+        mode_for(name)
+
+
+@pytest.mark.parametrize("builder", [resnet, vggnet, googlenet, simple_cnn])
+def test_builders_of_cnnkit_are_errors(builder):
+    """Networks of ours have no published scaling."""
+    message = rf"Received: architecture='{builder.__name__}'\. {ADVICE}"
+
+    with pytest.raises(ValueError, match=message):
+        mode_for(builder)
+
+
+@pytest.mark.parametrize(
+    "architecture", [50, None, functools.partial(resnet, depth=50)], ids=["int", "None", "partial"]
+)
+def test_other_things_are_errors(architecture):
+    """What is no name, builder or model is answered in words, not by an AttributeError."""
+    with pytest.raises((TypeError, ValueError), match=r"`architecture` must be"):
+        mode_for(architecture)
+
+
+@pytest.mark.parametrize("name", ["EfficientNetV2B0", "MobileNetV3Small", "ConvNeXtTiny"])
+def test_models_without_their_scaling_are_errors(name):
+    """Nothing tells how a network without the scaling it is published with was trained."""
+    model = build(name, include_preprocessing=False, input_shape=(96, 96, 3))
+    message = rf"Received: a model named '{model.name}' without scaling layers\. {ADVICE}"
+
+    with pytest.raises(ValueError, match=message):
+        mode_for(model)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_networks_of_cnnkit_without_scaling_are_errors(network):
+    """A network of ours that does not scale may have been trained on anything."""
+    message = rf"Received: a model named 'cnnkit_\w+' without scaling layers\. {ADVICE}"
+
+    with pytest.raises(ValueError, match=message):
+        mode_for(NETWORKS[network]("none"))
+
+
+@pytest.mark.parametrize("mode", SCALING_MODES)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_networks_of_cnnkit_with_scaling_take_raw_pixels(network, mode):
+    """A network of ours that scales inside needs no scaling outside."""
+    assert "none" == mode_for(NETWORKS[network](mode))
+
+
+def test_network_of_cnnkit_under_the_name_of_keras_is_an_error():
+    """A name alone makes no published network: the layers must be there too."""
+    model = simple_cnn((16, 16, 3), 2, filters=(4,), name="resnet50")
+
+    with pytest.raises(ValueError, match=r"Received: a model named 'resnet50' without scaling"):
+        mode_for(model)
+
+
+def test_scaling_behind_weights_does_not_count(vgg):
+    """A Rescaling of the output, as for a temperature, says nothing about the input."""
+    model = keras.Model(vgg.input, layers.Rescaling(0.5)(vgg.output), name="vgg16")
+
+    assert "caffe" == mode_for(model)
+
+
+def test_scaling_behind_weights_leaves_a_network_unknown():
+    """A network of one's own that scales behind its first weights only is an error."""
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Conv2D(2, 3), layers.Rescaling(0.5)], name="mine"
+    )
+
+    with pytest.raises(ValueError, match=r"Received: a model named 'mine' without scaling"):
+        mode_for(model)
+
+
+@pytest.mark.parametrize("scaling", ["Rescaling", "Normalization"])
+def test_augmentation_in_front_does_not_hide_the_scaling(scaling):
+    """Layers without weights may stand in front of the scaling."""
+    scaler = {
+        "Rescaling": layers.Rescaling(1 / 255),
+        "Normalization": layers.Normalization(mean=[127.5] * 3, variance=[127.5**2] * 3),
+    }[scaling]
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.RandomFlip("horizontal"),
+            layers.RandomRotation(0.1),
+            layers.RandomContrast(0.2),
+            scaler,
+            layers.Conv2D(2, 3),
+        ]
+    )
+
+    assert "none" == mode_for(model)
+
+
+def test_augmentation_inside_a_network_of_cnnkit_does_not_hide_the_scaling():
+    """`simple_cnn` with augmentation and scaling takes raw pixels."""
+    model = simple_cnn(
+        (16, 16, 3), 2, filters=(4,), augmentation=layers.RandomFlip("horizontal"), mode="unit"
+    )
+
+    assert "none" == mode_for(model)
+
+
+def test_augmentation_in_front_does_not_hide_the_network():
+    """A published network behind augmentation keeps its mode."""
+    augmented = layers.RandomFlip("horizontal")(keras.Input((32, 32, 3)))
+
+    assert "caffe" == mode_for(build("VGG16", input_tensor=augmented))
+
+
+def test_scaling_in_front_of_a_nested_model_counts(vgg):
+    """A published network that is called behind a Rescaling takes raw pixels."""
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, vgg(layers.Rescaling(1 / 255)(inputs)))
+
+    assert "none" == mode_for(model)
+
+
+def test_scaling_inside_a_nested_model_counts():
+    """A network that scales inside does so when it is nested, too."""
+    backbone = build("EfficientNetB0", input_shape=(32, 32, 3))
+    model = keras.Sequential(
+        [keras.Input((32, 32, 3)), layers.RandomFlip(), backbone, layers.GlobalAveragePooling2D()]
+    )
+
+    assert "none" == mode_for(model)
+
+
+def test_scaling_in_a_nested_preprocessing_model_counts():
+    """A small model of augmentation and scaling may stand in front."""
+    front = keras.Sequential([layers.RandomFlip(), layers.Rescaling(1 / 255)])
+    model = keras.Sequential([keras.Input((8, 8, 3)), front, layers.Conv2D(2, 3)])
+
+    assert "none" == mode_for(model)
+
+
+def test_scaling_behind_a_nested_model_does_not_count(vgg):
+    """Weights in a nested model are weights."""
+    model = keras.Sequential([keras.Input((32, 32, 3)), vgg, layers.Rescaling(0.5)], name="mine")
+
+    with pytest.raises(ValueError, match=r"Received: a model named 'mine' without scaling"):
+        mode_for(model)
+
+
+def test_published_network_under_another_name_is_an_error(vgg):
+    """A published network in a model of another name may have been trained on anything."""
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, layers.Flatten()(vgg(inputs)), name="classifier")
+
+    with pytest.raises(ValueError, match=r"Received: a model named 'classifier' without scaling"):
+        mode_for(model)
+
+
+@pytest.mark.parametrize("name", ["VGG16", "MobileNet"])
+def test_network_behind_operations_that_scale_is_not_scaled_again(name):
+    """`preprocess_input` inside the model leaves operations, not layers: no scaling outside."""
+    module = importlib.import_module(getattr(keras.applications, name).__module__)
+    inputs = keras.Input((32, 32, 3))
+    model = build(name, input_tensor=module.preprocess_input(inputs))
+    try:
+        mode = mode_for(model)
+    except ValueError:
+        mode = "none"
+
+    assert "none" == mode
+
+
+def test_mode_survives_saving(tmp_path):
+    """A model that is saved and loaded has the mode it had."""
+    model = simple_cnn((16, 16, 3), 2, filters=(4,), mode="caffe")
+    model.save(tmp_path / "model.keras")
+
+    assert "none" == mode_for(keras.saving.load_model(tmp_path / "model.keras"))
+
+
+def test_asking_does_not_change_the_model(vgg):
+    """The weights of a model are those it had."""
+    before = [weight.copy() for weight in vgg.get_weights()[:4]]
+    mode_for(vgg)
+
+    assert all(
+        np.array_equal(old, new) for old, new in zip(before, vgg.get_weights()[:4], strict=True)
+    )

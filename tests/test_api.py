@@ -1,0 +1,175 @@
+"""The public surface: what it is, and that it is documented and cheap to import."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+import types
+
+import pytest
+
+import cnnkit
+from cnnkit.data import LoadedImages, Split
+
+SURFACE = {
+    "cnnkit": ["data", "exceptions", "models", "preprocess", "transfer", "viz"],
+    "cnnkit.exceptions": ["CnnkitError", "ImageReadError"],
+    "cnnkit.preprocess": ["mode_for", "scale", "to_grayscale", "unscale"],
+    "cnnkit.data": [
+        "LoadedImages",
+        "Split",
+        "flow_from_tables",
+        "image_data_generator",
+        "image_dataset",
+        "list_images",
+        "list_splits",
+        "load_images",
+        "predict_images",
+        "preprocessing_function",
+        "read_image",
+        "split_arrays",
+        "split_table",
+    ],
+    "cnnkit.models": [
+        "conv_block",
+        "googlenet",
+        "identity_block",
+        "inception_module",
+        "resnet",
+        "resnet_stem",
+        "simple_cnn",
+        "vggnet",
+    ],
+    "cnnkit.transfer": ["build_classifier", "fine_tune", "freeze", "trainable_summary", "unfreeze"],
+    "cnnkit.viz": ["plot_history", "plot_pixel_histogram", "show_augmentations", "show_images"],
+}
+PACKAGES = [importlib.import_module(name) for name in SURFACE]
+PUBLIC = [
+    pytest.param(getattr(package, name), id=f"{package.__name__}.{name}")
+    for package in PACKAGES[1:]
+    for name in package.__all__
+]
+FUNCTIONS = [parameter for parameter in PUBLIC if inspect.isfunction(parameter.values[0])]
+MODULES = [info.name for info in pkgutil.walk_packages(cnnkit.__path__, "cnnkit.")]
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=SURFACE)
+def test_the_surface_is_pinned(package: types.ModuleType) -> None:
+    """A public name comes or goes only on purpose."""
+    assert SURFACE[package.__name__] == list(package.__all__)
+
+
+def test_the_fields_of_results_are_pinned() -> None:
+    """What functions return is public too."""
+    assert ("train", "validation", "test") == Split._fields
+    assert ("images", "targets", "class_names", "table", "skipped") == LoadedImages._fields
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=SURFACE)
+def test_no_public_name_is_also_a_submodule(package: types.ModuleType) -> None:
+    """A function may not share its dotted path with a module."""
+    submodules = {info.name for info in pkgutil.iter_modules(getattr(package, "__path__", []))}
+
+    assert not {
+        name
+        for name in submodules & set(package.__all__)
+        if not isinstance(getattr(package, name), types.ModuleType)
+    }
+
+
+@pytest.mark.parametrize("public", PUBLIC)
+def test_every_public_name_has_a_docstring(public: object) -> None:
+    """Functions, classes and exceptions say what they are for."""
+    assert inspect.getdoc(public)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_arguments_in_the_docstring_are_those_of_the_signature(function) -> None:
+    """`Args` names every parameter, in order, and no other."""
+    section = re.search(r"\n    Args:\n(.*?)\n\n    \w", function.__doc__, re.DOTALL)
+    documented = re.findall(r"^ {8}\**(\w+):", section.group(1), re.MULTILINE)
+
+    assert list(inspect.signature(function).parameters) == documented
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_has_its_sections(function) -> None:
+    """A reader finds what comes back and an example that runs."""
+    assert "\n    Returns:\n" in function.__doc__
+    assert "\n    Example:\n        >>> " in function.__doc__
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_parameter_has_a_type(function) -> None:
+    """Signatures are typed, results too."""
+    hints = inspect.get_annotations(function)
+
+    assert {*inspect.signature(function).parameters, "return"} == set(hints)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name: str) -> None:
+    """What docstrings show is what happens."""
+    failed, _ = doctest.testmod(
+        importlib.import_module(name), extraglobs={}, optionflags=doctest.NORMALIZE_WHITESPACE
+    )
+
+    assert 0 == failed
+
+
+def test_examples_import_what_they_use() -> None:
+    """Each public example runs on its own, without its module's names."""
+    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner(verbose=False)
+    for parameter in FUNCTIONS:
+        for test in finder.find(parameter.values[0], globs={}):
+            runner.run(test)
+
+    assert 0 == runner.summarize(verbose=False).failed
+
+
+def test_directions_of_import_are_kept() -> None:
+    """The contracts in pyproject.toml hold."""
+    from importlinter.cli import lint_imports
+
+    assert 0 == lint_imports(no_cache=True)
+
+
+HEAVY = {"tensorflow", "keras", "matplotlib", "pandas", "cv2", "albumentations", "PIL", "numpy"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the heavy packages that a statement loads in a fresh interpreter."""
+    program = f"import sys\n{statement}\nprint(*{{n.split('.')[0] for n in sys.modules}})"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return HEAVY & set(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("import cnnkit", set()),
+        ("import cnnkit.exceptions", set()),
+        ("import cnnkit; cnnkit.preprocess", {"numpy", "cv2"}),
+        ("import cnnkit.data", {"numpy", "cv2", "pandas", "PIL"}),
+        ("import cnnkit.viz", {"numpy", "cv2", "pandas", "PIL", "matplotlib"}),
+    ],
+)
+def test_importing_loads_only_what_is_needed(statement: str, expected: set[str]) -> None:
+    """TensorFlow and Keras load with the first model or dataset, not before."""
+    assert expected == loaded_by(statement)
+
+
+def test_an_unknown_subpackage_is_an_attribute_error() -> None:
+    """The lazy package behaves as any other."""
+    with pytest.raises(AttributeError, match="module 'cnnkit' has no attribute 'train'"):
+        _ = cnnkit.train
+
+
+def test_dir_lists_the_subpackages() -> None:
+    """Completion in a notebook shows them before they are loaded."""
+    assert {*SURFACE["cnnkit"], "__version__"} == set(dir(cnnkit))

@@ -1,0 +1,67 @@
+"""Small models with the parts that fine-tuning trips over."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from cnnkit.transfer import build_classifier
+
+
+def make_backbone(rng: np.random.Generator) -> keras.Model:
+    """Two blocks with BatchNorm whose statistics look trained; scaling is inside."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Rescaling(1 / 127.5, -1, name="scale")(inputs)
+    for number in (1, 2):
+        x = layers.Conv2D(4, 3, padding="same", name=f"conv{number}")(x)
+        x = layers.BatchNormalization(name=f"bn{number}")(x)
+        x = layers.Activation("relu", name=f"relu{number}")(x)
+    model = keras.Model(inputs, x, name="backbone")
+    for number in (1, 2):
+        model.get_layer(f"bn{number}").moving_mean.assign(0.1 * rng.random(4))
+    return model
+
+
+@pytest.fixture
+def backbone(rng) -> keras.Model:
+    return make_backbone(rng)
+
+
+@pytest.fixture
+def classifier(backbone) -> keras.Model:
+    return build_classifier(backbone, 3)
+
+
+@pytest.fixture
+def nested(rng) -> keras.Model:
+    """A backbone inside a Sequential model, as courses build it."""
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), make_backbone(rng), layers.Flatten(name="flat"), layers.Dense(3)]
+    )
+    model.compile("adam", loss="sparse_categorical_crossentropy")
+    return model
+
+
+@pytest.fixture
+def data(rng) -> tuple[np.ndarray, np.ndarray]:
+    """Twelve raw images and one-hot labels of three classes."""
+    images = rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    return images, np.eye(3, dtype="float32")[np.arange(12) % 3]
+
+
+def layers_that_change(model: keras.Model, images: np.ndarray, targets: np.ndarray) -> set[str]:
+    """Train five steps and return the names of the layers of which any weight has changed."""
+    leaves = [layer for layer in model._flatten_layers(include_self=False) if layer.weights]
+    leaves = [layer for layer in leaves if not isinstance(layer, keras.Model)]
+    before = {layer.name: layer.get_weights() for layer in leaves}
+    model.fit(images, targets, epochs=5, batch_size=len(images), verbose=0)
+    return {
+        layer.name
+        for layer in leaves
+        if not all(map(np.array_equal, before[layer.name], layer.get_weights()))
+    }
+
+
+@pytest.fixture
+def changes():
+    return layers_that_change

@@ -1,0 +1,131 @@
+"""build_classifier: flat, sharing, scaling inside, compiled to fit."""
+
+import keras
+import numpy as np
+import pytest
+
+from cnnkit.models import simple_cnn
+from cnnkit.preprocess import scale
+from cnnkit.transfer import build_classifier
+
+
+def mobilenet(**options) -> keras.Model:
+    return keras.applications.MobileNetV2(
+        input_shape=(32, 32, 3), alpha=0.35, include_top=False, weights=None, **options
+    )
+
+
+def test_the_model_is_flat_and_shares_the_backbones_layers(backbone) -> None:
+    """The backbone's own layers stand in the model, no copies and no model inside."""
+    model = build_classifier(backbone, 3)
+
+    assert set(backbone.layers[1:]) <= set(model.layers)
+    assert not any(isinstance(layer, keras.Model) for layer in model.layers)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_raw_images_are_scaled_inside(dtype, rng) -> None:
+    """The features are those of the backbone on images scaled as its weights expect."""
+    backbone = mobilenet(pooling="avg")
+    model = build_classifier(backbone, 3, dropout=0)
+    images = rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    kernel, bias = model.layers[-1].get_weights()
+
+    features = backbone.predict_on_batch(scale(images, "tf"))
+    expected = keras.activations.softmax(keras.ops.convert_to_tensor(features @ kernel + bias))
+    np.testing.assert_allclose(
+        model.predict_on_batch(images.astype(dtype)), np.asarray(expected), atol=1e-5
+    )
+
+
+def test_a_backbone_that_scales_inside_is_not_scaled_twice(backbone, rng) -> None:
+    """Mode "auto" adds nothing to a backbone with scaling layers."""
+    model = build_classifier(backbone, 3)
+
+    assert 1 == sum(isinstance(layer, keras.layers.Rescaling) for layer in model.layers)
+
+
+def test_an_unknown_backbone_needs_a_mode() -> None:
+    """Nothing tells what a network trained from scratch was fed."""
+    backbone = simple_cnn((16, 16, 3), 2, include_top=False)
+
+    with pytest.raises(ValueError, match="'cnnkit_simple_cnn' without scaling layers. Pass the"):
+        build_classifier(backbone, 3)
+
+
+def test_several_classes_get_a_softmax_and_its_loss(backbone) -> None:
+    """The loss wants one-hot labels."""
+    model = build_classifier(backbone, ["cat", "dog", "horse"])
+
+    assert (None, 3) == model.output_shape
+    assert "categorical_crossentropy" == model.loss
+
+
+def test_one_class_gets_a_sigmoid_and_its_loss(backbone) -> None:
+    """One unit gives the probability of the second of two classes."""
+    model = build_classifier(backbone, 1)
+
+    assert keras.activations.sigmoid is model.layers[-1].activation
+    assert "binary_crossentropy" == model.loss
+
+
+def test_hidden_units_stand_in_front_of_the_classes(backbone) -> None:
+    """Each hidden layer is followed by dropout."""
+    model = build_classifier(backbone, 3, hidden_units=(8, 4))
+
+    assert [
+        "head_pool",
+        "head_pool_dropout",
+        "head_dense1",
+        "head_dense1_dropout",
+        "head_dense2",
+        "head_dense2_dropout",
+        "head_predictions",
+    ] == [layer.name for layer in model.layers if layer.name.startswith("head_")]
+
+
+def test_pooling_may_be_in_the_backbone() -> None:
+    """A backbone that gives vectors is not pooled again."""
+    model = build_classifier(mobilenet(pooling="max"), 3)
+
+    assert "head_pool" not in [layer.name for layer in model.layers]
+
+
+def test_probabilities_are_float32_in_mixed_precision(backbone) -> None:
+    """The last layer does not lose small probabilities to half precision."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build_classifier(backbone, 3)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+    assert "float32" == model.output.dtype
+
+
+def test_the_model_survives_saving(backbone, tmp_path, data) -> None:
+    """What comes back from a file computes the same."""
+    model = build_classifier(backbone, 3)
+    model.fit(*data, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+
+    np.testing.assert_array_equal(model.predict_on_batch(data[0]), loaded.predict_on_batch(data[0]))
+
+
+def test_a_backbone_with_its_classifier_is_refused() -> None:
+    """The thousand ImageNet classes are no features."""
+    with pytest.raises(ValueError, match=r"`backbone` must end with features.*include_top=False"):
+        build_classifier(simple_cnn((16, 16, 3), 10, mode="unit"), 3)
+
+
+@pytest.mark.parametrize("classes", ["cat", ["cat"], []])
+def test_fewer_than_two_names_are_refused(classes, backbone) -> None:
+    """A list of one name, or a string, is a mistake."""
+    with pytest.raises(ValueError, match=r"`classes` must be a number or a list of at least two"):
+        build_classifier(backbone, classes)
+
+
+def test_an_unknown_pooling_is_refused(backbone) -> None:
+    """The error lists the kinds there are."""
+    with pytest.raises(ValueError, match="`pooling` must be one of 'avg', 'max' or 'flatten'"):
+        build_classifier(backbone, 3, pooling="mean")

@@ -1,0 +1,197 @@
+"""What `fit` trains is what `freeze` and `unfreeze` say, in every order of calls."""
+
+import keras
+import numpy as np
+import pytest
+
+from cnnkit.transfer import freeze, trainable_summary, unfreeze
+
+ALL = {"conv1", "bn1", "conv2", "bn2", "head_predictions"}
+
+
+def trained(model: keras.Model) -> set[str]:
+    table = trainable_summary(model)
+    return set(table["layer"][table["trainable"]])
+
+
+def test_freezing_without_arguments_freezes_everything(classifier) -> None:
+    """No layer trains."""
+    freeze(classifier)
+
+    assert set() == trained(classifier)
+
+
+def test_first_counts_from_the_input(classifier) -> None:
+    """The first layers freeze, the input and layers without weights counted."""
+    freeze(classifier, first=4)  # input, scaling, conv1, bn1
+
+    assert {"conv2", "bn2", "head_predictions"} == trained(classifier)
+
+
+def test_names_freeze_the_named_layers(classifier) -> None:
+    """A list of names freezes these and no others."""
+    freeze(classifier, names=["conv1", "bn2"])
+
+    assert {"bn1", "conv2", "head_predictions"} == trained(classifier)
+
+
+def test_freezing_adds_to_the_present_state(classifier) -> None:
+    """A second call keeps what the first froze."""
+    freeze(freeze(classifier, names=["conv1"]), names=["conv2"])
+
+    assert {"bn1", "bn2", "head_predictions"} == trained(classifier)
+
+
+def test_unfreezing_leaves_trained_batch_norm_frozen(classifier) -> None:
+    """BatchNorm with trained statistics trains only if asked for."""
+    unfreeze(freeze(classifier))
+    without = trained(classifier)
+    unfreeze(classifier, batch_norm=True)
+
+    assert (ALL - {"bn1", "bn2"}, ALL) == (without, trained(classifier))
+
+
+def test_unfreezing_includes_batch_norm_at_its_start(classifier) -> None:
+    """BatchNorm whose statistics are still 0 and 1 has nothing to lose."""
+    classifier.get_layer("bn2").moving_mean.assign(np.zeros(4))
+    unfreeze(freeze(classifier))
+
+    assert ALL - {"bn1"} == trained(classifier)
+
+
+def test_last_counts_from_the_output(classifier) -> None:
+    """The last layers unfreeze: predictions, dropout, pool, relu2, bn2, conv2."""
+    unfreeze(freeze(classifier), last=6)
+
+    assert {"conv2", "head_predictions"} == trained(classifier)
+
+
+def test_from_layer_unfreezes_all_behind_it(classifier) -> None:
+    """The named layer and all behind it train."""
+    unfreeze(freeze(classifier), from_layer="conv2")
+
+    assert {"conv2", "head_predictions"} == trained(classifier)
+
+
+def test_a_nested_backbone_is_frozen_by_its_name(nested) -> None:
+    """The name of a nested model means every layer in it."""
+    freeze(nested, names=["backbone"])
+
+    assert {"dense"} == {name.split("_")[0] for name in trained(nested)}
+
+
+def test_layers_of_a_frozen_nested_backbone_can_be_unfrozen(nested, data, changes) -> None:
+    """A frozen container does not hide its unfrozen layer."""
+    nested.get_layer("backbone").trainable = False
+    unfreeze(nested, names=["conv2"])
+    images, targets = data
+
+    assert {"conv2", nested.layers[-1].name} == changes(nested, images, targets.argmax(axis=1))
+
+
+@pytest.mark.parametrize("name", ["classifier", "nested"])
+def test_fit_trains_what_the_summary_shows(name, request, data, changes) -> None:
+    """After each call the weights that move are those of the trainable layers."""
+    model = request.getfixturevalue(name)
+    images, targets = data
+    targets = targets if name == "classifier" else targets.argmax(axis=1)
+    changes(model, images, targets)  # the train step is compiled with everything trainable
+    for step in (
+        lambda: unfreeze(freeze(model), last=1),
+        lambda: unfreeze(model),
+        lambda: freeze(model, names=["conv1"]),
+        lambda: unfreeze(model, batch_norm=True),
+    ):
+        step()
+
+        expected = trained(model)
+        assert expected == changes(model, images, targets)
+    assert len(expected) == 5
+
+
+def test_the_naive_way_goes_on_training_frozen_layers(classifier, data, changes) -> None:
+    """The trap itself: `trainable = False` after the first `fit` is ignored."""
+    changes(classifier, *data)
+    classifier.get_layer("conv1").trainable = False
+
+    assert "conv1" in changes(classifier, *data)
+
+
+def test_a_stale_step_is_reported(classifier, data, changes) -> None:
+    """The summary warns when `trainable` was set behind the train step's back."""
+    changes(classifier, *data)
+    classifier.get_layer("conv1").trainable = False
+
+    with pytest.warns(UserWarning, match=r"train step is stale: .* Use `cnnkit.transfer.freeze`"):
+        table = trainable_summary(classifier)
+    assert table.attrs["stale"]
+
+
+def test_freezing_mends_a_stale_step(classifier, data, changes) -> None:
+    """After any call the step knows the state."""
+    changes(classifier, *data)
+    classifier.get_layer("conv1").trainable = False
+    freeze(classifier, names=[])
+
+    assert not trainable_summary(classifier).attrs["stale"]
+
+
+def test_the_optimizer_keeps_its_settings(classifier) -> None:
+    """The fresh optimizer is of the same kind, rate and decay."""
+    classifier.compile(keras.optimizers.SGD(0.25, momentum=0.5, weight_decay=1e-3), loss="mse")
+    before = classifier.optimizer
+    freeze(classifier, names=["conv1"])
+
+    assert before is not classifier.optimizer
+    assert before.get_config() == classifier.optimizer.get_config()
+
+
+def test_a_lambda_loss_and_the_metrics_are_kept(classifier, data) -> None:
+    """Losses that no configuration can restore survive."""
+    classifier.compile(
+        "adam",
+        loss=lambda truth, guess: keras.ops.mean((truth - guess) ** 2) + 100,
+        metrics=["accuracy"],
+    )
+    freeze(classifier, names=["conv1"])
+    history = classifier.fit(*data, verbose=0).history
+
+    assert history["loss"][0] > 100
+    assert "accuracy" in history
+
+
+def test_an_uncompiled_model_is_frozen_too(backbone) -> None:
+    """Nothing needs to be compiled."""
+    freeze(backbone)
+
+    assert [] == backbone.trainable_weights
+
+
+def test_an_unknown_name_is_refused_with_the_closest(classifier) -> None:
+    """A name that matches nothing is an error."""
+    with pytest.raises(
+        ValueError, match=r"`names` must be names of layers.*\['conv3'\]. The closest: conv[12]"
+    ):
+        freeze(classifier, names=["conv1", "conv3"])
+
+
+def test_a_failed_call_changes_nothing(classifier) -> None:
+    """A wrong name beside a right one freezes neither."""
+    with pytest.raises(ValueError, match="names of layers"):
+        freeze(classifier, names=["conv1", "conv3"])
+
+    assert trained(classifier) == ALL
+
+
+@pytest.mark.parametrize(("function", "argument"), [(freeze, "first"), (unfreeze, "last")])
+def test_more_layers_than_there_are_is_refused(function, argument, classifier) -> None:
+    """The error names the number of layers."""
+    with pytest.raises(ValueError, match=rf"`{argument}` must be at most the number of layers, 11"):
+        function(classifier, **{argument: 12})
+
+
+@pytest.mark.parametrize(("function", "argument"), [(freeze, "first"), (unfreeze, "last")])
+def test_a_negative_count_is_refused(function, argument, classifier) -> None:
+    """Counts are whole numbers from 0."""
+    with pytest.raises(ValueError, match=rf"`{argument}` must be a whole number of at least 0"):
+        function(classifier, **{argument: -1})

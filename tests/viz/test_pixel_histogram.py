@@ -1,0 +1,185 @@
+"""What `plot_pixel_histogram` draws, read back from matplotlib and counted again in NumPy."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from cnnkit.preprocess import scale
+from cnnkit.viz import plot_pixel_histogram
+
+
+@pytest.fixture(autouse=True)
+def never_shown(monkeypatch):
+    """Fail wherever a plot is shown."""
+    monkeypatch.setattr(plt, "show", lambda *_, **__: pytest.fail("plt.show was called"))
+
+
+@pytest.fixture
+def image(rng):
+    """An image whose channels have different ranges."""
+    return (rng.uniform(0, 1, (30, 40, 3)) * [100, 180, 250]).astype(np.uint8)
+
+
+def counts(ax):
+    """Return the heights of the bars."""
+    return [bar.get_height() for bar in ax.patches]
+
+
+def edges(ax):
+    """Return the left edges of the bars and the right edge of the last."""
+    bars = ax.patches
+    return [*(bar.get_x() for bar in bars), bars[-1].get_x() + bars[-1].get_width()]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_there_is_a_panel_for_each_channel(image, channels):
+    """An image of one channel has one panel, one of three has three."""
+    assert channels == len(plot_pixel_histogram(image[..., :channels]))
+
+
+def test_titles_say_channel_and_range(image):
+    """Each title names the channel and the least and greatest of its values."""
+    names = ("red", "green", "blue")
+    expected = [
+        f"{name}: {image[..., place].min()} to {image[..., place].max()}"
+        for place, name in enumerate(names)
+    ]
+
+    assert expected == [ax.get_title() for ax in plot_pixel_histogram(image)]
+
+
+def test_title_of_a_grayscale_image(image):
+    """The one channel of a grayscale image is gray."""
+    (ax,) = plot_pixel_histogram(image[..., :1])
+
+    assert "gray" == ax.get_title().partition(":")[0]
+
+
+@pytest.mark.parametrize("mode", ["none", "unit", "tf", "torch", "caffe"])
+@pytest.mark.parametrize("bins", [100, 7])
+def test_every_pixel_is_counted(image, mode, bins):
+    """In any scaling the bars of each panel hold all pixels."""
+    axes = plot_pixel_histogram(scale(image, mode), bins=bins)
+
+    assert [30 * 40] * 3 == [sum(counts(ax)) for ax in axes]
+
+
+def test_bars_count_the_channel_of_their_panel(image):
+    """Each panel shows its own channel's counts."""
+    scaled = scale(image, "unit")
+    axes = plot_pixel_histogram(scaled, bins=10)
+    expected = [
+        np.histogram(scaled[..., place], 10, range=(scaled.min(), scaled.max()))[0].tolist()
+        for place in range(3)
+    ]
+
+    assert expected == [counts(ax) for ax in axes]
+
+
+def test_panels_share_their_bins(image):
+    """The bars of all panels stand at the same places."""
+    first, *others = (edges(ax) for ax in plot_pixel_histogram(image))
+
+    assert [first, first] == others
+
+
+def test_bins_span_the_values_of_the_image(image):
+    """The bars reach from the least to the greatest value of all channels."""
+    scaled = scale(image, "unit")
+    bars = edges(plot_pixel_histogram(scaled)[0])
+
+    np.testing.assert_allclose([scaled.min(), scaled.max()], [bars[0], bars[-1]])
+
+
+@pytest.mark.parametrize(("expected", "options"), [(100, {}), (7, {"bins": 7})])
+def test_bins_are_as_many_as_asked_for(image, expected, options):
+    """There are a hundred bars unless another number is asked for."""
+    assert expected == len(plot_pixel_histogram(scale(image), **options)[0].patches)
+
+
+def test_bars_of_whole_numbers_hold_equally_many_values(image):
+    """Every value of a uint8 image lies inside a bar, and all bars are as wide."""
+    bars = np.array(edges(plot_pixel_histogram(image)[0]))
+
+    assert {3.0} == set(np.diff(bars))
+    assert {0.5} == set(bars % 1)
+
+
+def test_image_of_one_color_is_drawn():
+    """An image without variation has all its pixels in one bar of each panel."""
+    axes = plot_pixel_histogram(np.full((4, 5, 3), 9, np.uint8))
+
+    assert [20] * 3 == [max(counts(ax)) for ax in axes]
+
+
+def test_axes_are_named(image):
+    """The horizontal axes show pixel values, the first vertical one pixels."""
+    axes = plot_pixel_histogram(image)
+
+    assert ["pixel value"] * 3 == [ax.get_xlabel() for ax in axes]
+    assert "pixels" == axes[0].get_ylabel()
+
+
+def test_image_is_not_changed(image):
+    """The pixels that are handed in stay as they are."""
+    before = image.copy()
+    plot_pixel_histogram(image)
+
+    np.testing.assert_array_equal(before, image, strict=True)
+
+
+def test_given_axes_are_used(image):
+    """With axes given, these are drawn on and returned."""
+    _, given = plt.subplots(1, 3)
+    axes = plot_pixel_histogram(image, axes=given)
+
+    assert list(given) == list(axes)
+    assert [30 * 40] * 3 == [sum(counts(ax)) for ax in given]
+
+
+def test_given_axes_can_be_one(image):
+    """For one channel a single panel will do."""
+    _, given = plt.subplots()
+
+    assert [given] == list(plot_pixel_histogram(image[..., :1], axes=given))
+
+
+def test_no_figure_is_made_for_given_axes(image):
+    """With axes given no figure is opened."""
+    _, given = plt.subplots(1, 3)
+    before = plt.get_fignums()
+    plot_pixel_histogram(image, axes=given)
+
+    assert before == plt.get_fignums()
+
+
+def test_settings_are_not_changed(image):
+    """The settings of matplotlib stay as they are."""
+    with mpl.rc_context():
+        mpl.rcdefaults()  # what an earlier test may have changed
+        before = mpl.rcParams.copy()
+        plot_pixel_histogram(image)
+        after = mpl.rcParams.copy()
+
+    assert before == after
+
+
+def test_too_few_axes_are_an_error(image):
+    """The error says how many panels there must be."""
+    _, given = plt.subplots(1, 2)
+
+    with pytest.raises(ValueError, match=r"^`axes` must hold 3 panels\. Received: 2\."):
+        plot_pixel_histogram(image, axes=given)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 2), (4, 4, 4), (2, 4, 4, 3)])
+def test_other_shapes_are_errors(shape):
+    """What is not one image of 1 or 3 channels is an error, batches too."""
+    message = (
+        r"^`image` must be one image, \(height, width, channels\), with 1 or 3 channels\. "
+        r"Received: shape=.*\.$"
+    )
+
+    with pytest.raises(ValueError, match=message):
+        plot_pixel_histogram(np.zeros(shape))
