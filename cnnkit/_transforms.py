@@ -14,32 +14,53 @@ from numpy.typing import NDArray
 Transform = Callable[..., Any]
 
 
-def apply_transform(transform: Transform, image: NDArray[np.uint8]) -> NDArray[Any]:
-    """Transform one uint8 image `(height, width, channels)`; the image itself stays as it is.
+class ImageTransform:
+    """A transform of one uint8 image `(height, width, channels)`, whatever form it came in.
 
-    The transform has albumentations' protocol, `transform(image=array)["image"]`, or is a function
-    of an array.
+    Args:
+        transform: Anything with albumentations' protocol, `transform(image=array)["image"]`, or a
+            function of an array.
     """
-    copy = image.copy()  # some transforms write into their input
-    result = transform(image=copy) if _takes_image_by_name(transform) else transform(copy)
-    return np.asarray(result["image"] if isinstance(result, Mapping) else result)
+
+    def __init__(self, transform: Transform) -> None:
+        if is_keras_layer(transform):
+            msg = (
+                "`transform` must be a function of one uint8 image. Received: a Keras layer. Put "
+                "it into the model, for example `simple_cnn(…, augmentation=layer)`."
+            )
+            raise TypeError(msg)
+        self._transform = transform
+        self._by_name = _takes_image_by_name(transform)
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the transformed image; the given one stays as it is."""
+        copy = image.copy()  # some transforms write into their input
+        result = self._transform(image=copy) if self._by_name else self._transform(copy)
+        pixels = np.asarray(result["image"] if isinstance(result, Mapping) else result)
+        if pixels.dtype != np.uint8:
+            msg = (
+                "`transform` must give uint8 pixels in 0..255. "
+                f"Received: {pixels.dtype}. Leave the scaling to `mode`."
+            )
+            raise ValueError(msg)
+        return pixels
+
+    def reseed(self, key: Sequence[int]) -> None:
+        """Make the next draw depend on `key` alone.
+
+        One generator is shared by all transforms of a Compose: with albumentations' own seeding
+        each child starts from the same number, so that a horizontal and a vertical flip always
+        come together.
+        """
+        if hasattr(self._transform, "set_random_state"):
+            generator = np.random.default_rng(key)
+            python = random.Random(int(generator.integers(2**63)))
+            self._transform.set_random_state(generator, python)
 
 
 def is_keras_layer(transform: object) -> bool:
     """Tell whether a transform is a Keras layer, which works on float batches in a model."""
     return hasattr(transform, "call") and hasattr(transform, "trainable")
-
-
-def reseed(transform: Transform, key: Sequence[int]) -> None:
-    """Make the next draw of a transform depend on `key` alone.
-
-    One generator is shared by all transforms of a Compose: with albumentations' own seeding each
-    child starts from the same number, so that a horizontal and a vertical flip always come
-    together.
-    """
-    if hasattr(transform, "set_random_state"):
-        generator = np.random.default_rng(key)
-        transform.set_random_state(generator, random.Random(int(generator.integers(2**63))))
 
 
 def check_same_shape(before: NDArray[Any], after: NDArray[Any]) -> None:

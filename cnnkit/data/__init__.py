@@ -9,7 +9,8 @@ from cnnkit.data._flows import flow_from_tables
 from cnnkit.data._loading import LoadedImages, load_images
 from cnnkit.data._prediction import predict_images
 from cnnkit.data._reading import read_image
-from cnnkit.data._splitting import Split, split_arrays, split_table
+from cnnkit.data._split import Split
+from cnnkit.data._splitting import split_arrays, split_table
 from cnnkit.data._tables import list_images, list_splits
 
 __all__ = [

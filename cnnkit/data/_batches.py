@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnnkit._transforms import Transform, apply_transform, check_same_shape, is_keras_layer, reseed
+from cnnkit._transforms import ImageTransform, check_same_shape
 from cnnkit._validation import check_image_size, check_one_of, check_whole_number
-from cnnkit.data._reading import CHANNELS, read_image
+from cnnkit.data._reading import CHANNELS, placed, read_image
 from cnnkit.data._tables import check_table, class_names_of
 from cnnkit.exceptions import ImageReadError
 from cnnkit.preprocess import scale
-from cnnkit.preprocess._scaling import MODES
+from cnnkit.preprocess._scaling import scaling_for
 
 LABEL_MODES = ("categorical", "int", "binary", None)
 
@@ -39,19 +39,13 @@ class BatchMaker:
 
     read: Callable[[int], NDArray[np.uint8]]
     shape: tuple[int, int, int]
-    transform: Transform | None
+    transform: ImageTransform | None
     mode: str
     seed: int
     _own: threading.local = field(default_factory=threading.local)
 
     def __post_init__(self) -> None:
-        check_one_of("mode", self.mode, MODES)
-        if is_keras_layer(self.transform):
-            msg = (
-                "`transform` must be a function of one uint8 image. Received: a Keras layer. Put "
-                "it into the model, for example `simple_cnn(…, augmentation=layer)`."
-            )
-            raise TypeError(msg)
+        scaling_for(self.mode, self.shape[-1])
 
     @property
     def dtype(self) -> type[np.generic]:
@@ -69,15 +63,15 @@ class BatchMaker:
         if self.transform is None:
             return image
         transform = self._transform_of_this_thread()
-        reseed(transform, (self.seed, epoch, place))
-        changed = apply_transform(transform, image)
+        transform.reseed((self.seed, epoch, place))
+        changed = transform(image)
         check_same_shape(image, changed)
         return changed
 
-    def _transform_of_this_thread(self) -> Transform:
+    def _transform_of_this_thread(self) -> ImageTransform:
         if not hasattr(self._own, "transform"):
             self._own.transform = copy.deepcopy(self.transform)
-        own: Transform = self._own.transform
+        own: ImageTransform = self._own.transform
         return own
 
 
@@ -91,8 +85,7 @@ def table_reader(
         try:
             return read_image(paths[place], image_size, color_mode=color_mode)
         except ImageReadError as error:
-            msg = f"{error} (file {place + 1} of {len(paths)})"
-            raise ImageReadError(msg) from error
+            raise placed(error, place, len(paths)) from error
 
     return read
 
@@ -139,7 +132,7 @@ def encode_targets(
         return np.asarray(np.eye(len(class_names), dtype=np.float32)[targets])
     if len(class_names) != 2:
         msg = (
-            "`label_mode='binary'` needs two classes. "
+            "Binary labels need two classes. "
             f"Received: {len(class_names)} classes. Use 'categorical'."
         )
         raise ValueError(msg)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit._transforms import Transform, apply_transform, check_same_shape
+from cnnkit._transforms import ImageTransform, Transform, check_same_shape
 from cnnkit._validation import check_one_of
 from cnnkit.preprocess import scale
 from cnnkit.preprocess._scaling import MODES
@@ -44,14 +44,15 @@ def preprocessing_function(
         [1.0, 0.0]
     """
     check_one_of("mode", mode, MODES)
+    change = None if transform is None else ImageTransform(transform)
 
     def preprocess(image: NDArray[Any]) -> NDArray[np.float32]:
-        pixels = _as_uint8(image) if transform is not None else image
-        if transform is not None:
-            changed = apply_transform(transform, pixels)
-            check_same_shape(pixels, changed)
-            pixels = changed
-        return scale(pixels, mode)
+        if change is None:
+            return scale(image, mode)
+        pixels = _as_uint8(image)
+        changed = change(pixels)
+        check_same_shape(pixels, changed)
+        return scale(changed, mode)
 
     return preprocess
 
@@ -101,7 +102,7 @@ def image_data_generator(
             "`split_table` and use `flow_from_tables`."
         )
         raise ValueError(msg)
-    if "preprocessing_function" in kwargs:
+    if kwargs.pop("preprocessing_function", None) is not None:
         msg = (
             "`preprocessing_function` is what this function makes. Received: another one. "
             "Pass it as `transform`."
@@ -118,7 +119,8 @@ def _as_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
     if image.dtype == np.uint8:
         return image
     low, high = float(image.min()), float(image.max())
-    if low < -0.5 or high > 255.5 or 0 < high <= 1:
+    fractions = 0 < high <= 1 and bool((image % 1).any())
+    if not (low >= -0.5 and high <= 255.5) or fractions:  # also for NaN
         msg = (
             "Images must be pixels in 0..255 to be transformed. "
             f"Received: values from {low:.3g} to {high:.3g}. Leave the scaling to `mode`."

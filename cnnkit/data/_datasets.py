@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnnkit._transforms import Transform
+from cnnkit._transforms import ImageTransform, Transform
 from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.data._batches import (
     BatchMaker,
@@ -20,6 +20,7 @@ from cnnkit.data._batches import (
     remembering,
     table_parts,
 )
+from cnnkit.data._splitting import flat_targets
 from cnnkit.data._tables import class_names_of
 
 
@@ -32,6 +33,7 @@ def image_dataset(
     mode: str = "none",
     label_mode: str | None = "categorical",
     color_mode: str = "rgb",
+    class_names: Sequence[str] | None = None,
     shuffle: bool = False,
     seed: int | None = None,
     initial_epoch: int = 0,
@@ -46,7 +48,7 @@ def image_dataset(
 
     Args:
         source: A table as `list_images` gives it, or a pair `(images, targets)` of uint8 images
-            `(images, height, width, channels)` and class numbers.
+            `(images, height, width, channels)` and class numbers `(images,)` or one-hot rows.
         image_size: `(height, width)` to resize to; needed for a table, not for arrays.
         batch_size: Images a batch; the last batch may be smaller.
         transform: An augmentation: an albumentations transform, anything with its protocol, or a
@@ -56,6 +58,8 @@ def image_dataset(
         label_mode: `"categorical"` (one-hot float32), `"int"`, `"binary"` (a float32 column, for
             two classes), or None for images only.
         color_mode: `"rgb"` or `"grayscale"`, for a table.
+        class_names: Names of the classes, for arrays; their numbers by default. A table has its
+            own.
         shuffle: If True, another order in each epoch.
         seed: For the order and the transform; None for another run each time.
         initial_epoch: Number of the first epoch, to resume a seeded run.
@@ -81,13 +85,17 @@ def image_dataset(
         (3, ['0', '1'])
     """
     check_whole_number("batch_size", batch_size)
+    check_whole_number("initial_epoch", initial_epoch, least=0)
     check_one_of("cache", cache, (None, "memory"))
+    if workers is not None:
+        check_whole_number("workers", workers)
+    _check_belongs(source, image_size, class_names)
     paths = None
     if isinstance(source, tuple):
-        read, shape, targets, class_names = _array_parts(source, label_mode)
+        read, shape, targets, class_names = _array_parts(source, label_mode, class_names)
         count = len(source[0])
     else:
-        read, shape, targets = table_parts(source, _needed(image_size), color_mode, label_mode)
+        read, shape, targets = table_parts(source, image_size or (), color_mode, label_mode)
         class_names = class_names_of(source) if "target_names" in source else None
         count, paths = len(source), list(source["file_paths"])
     if not count:
@@ -96,7 +104,8 @@ def image_dataset(
     seed = fresh_seed(seed)
     if cache == "memory" and paths is not None:
         read = remembering(read, count, shape)
-    make = BatchMaker(read, shape, transform, mode, seed)
+    change = None if transform is None else ImageTransform(transform)
+    make = BatchMaker(read, shape, change, mode, seed)
     epochs = itertools.count(initial_epoch)
 
     def batches() -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -134,26 +143,60 @@ def _dataset(
     )
 
 
-def _array_parts(
-    source: tuple[NDArray[Any], NDArray[Any]], label_mode: str | None
-) -> tuple[Callable[[int], NDArray[np.uint8]], Any, NDArray[Any] | None, list[str] | None]:
-    images, targets = source
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(targets):
-        msg = (
-            "`source` must be uint8 images (images, height, width, channels) and as many targets. "
-            f"Received: {images.dtype} images of shape {images.shape} and {len(targets)} targets."
-        )
-        raise ValueError(msg)
-    class_names = [str(number) for number in range(int(targets.max(initial=0)) + 1)]
-    encoded = encode_targets(targets, class_names, label_mode)
-    return images.__getitem__, images.shape[1:], encoded, class_names
-
-
-def _needed(image_size: Sequence[int] | None) -> Sequence[int]:
-    if image_size is None:
+def _check_belongs(
+    source: Any, image_size: Sequence[int] | None, class_names: Sequence[str] | None
+) -> None:
+    """Raise a ValueError if an option is missing for this source, or belongs to the other kind."""
+    is_arrays = isinstance(source, tuple)
+    if not is_arrays and image_size is None:
         msg = (
             "`image_size` must be given for a table, because batches need one size. "
             "Received: image_size=None."
         )
         raise ValueError(msg)
-    return image_size
+    if is_arrays and image_size is not None:
+        msg = (
+            "`image_size` is for a table; arrays are taken as they are. "
+            f"Received: image_size={image_size!r}. Resize the arrays first."
+        )
+        raise ValueError(msg)
+    if not is_arrays and class_names is not None:
+        msg = (
+            "`class_names` is for arrays; a table has its own. "
+            f"Received: class_names={class_names!r}. Give them to `list_images`."
+        )
+        raise ValueError(msg)
+
+
+def _array_parts(
+    source: tuple[NDArray[Any], Any], label_mode: str | None, class_names: Sequence[str] | None
+) -> tuple[Callable[[int], NDArray[np.uint8]], Any, NDArray[Any] | None, list[str] | None]:
+    images = np.asarray(source[0])
+    if images.dtype != np.uint8 or images.ndim != 4:
+        msg = (
+            "`source` must hold uint8 images (images, height, width, channels). "
+            f"Received: {images.dtype} images of shape {images.shape}."
+        )
+        raise ValueError(msg)
+    names = None if class_names is None else list(class_names)
+    if label_mode is None:
+        return images.__getitem__, images.shape[1:], None, names
+    targets = _class_numbers(source[1], len(images), names)
+    if names is None:
+        names = [str(number) for number in range(int(targets.max(initial=0)) + 1)]
+    return images.__getitem__, images.shape[1:], encode_targets(targets, names, label_mode), names
+
+
+def _class_numbers(targets: Any, count: int, names: list[str] | None) -> NDArray[np.int64]:
+    given = np.asarray(targets)
+    numbers = flat_targets(given) if given.ndim in (1, 2) else given
+    whole = np.issubdtype(numbers.dtype, np.integer) and numbers.shape == (count,)
+    most = len(names) - 1 if names else np.inf
+    if not whole or numbers.min(initial=0) < 0 or numbers.max(initial=0) > most:
+        msg = (
+            f"`source` must hold a class number for each of {count} images, from 0 on"
+            f"{f' to {most}' if names else ''}. Received: targets of shape {given.shape} and type "
+            f"{given.dtype}."
+        )
+        raise ValueError(msg)
+    return numbers.astype(np.int64)

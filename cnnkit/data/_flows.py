@@ -5,10 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from cnnkit._transforms import Transform
+from cnnkit._transforms import ImageTransform, Transform
 from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.data._batches import BatchMaker, fresh_seed, table_parts
-from cnnkit.data._splitting import Split
+from cnnkit.data._split import Split
+from cnnkit.data._tables import check_table
 
 # The words of ImageDataGenerator's flows for the label modes of `image_dataset`.
 _CLASS_MODES = {"categorical": "categorical", "sparse": "int", "binary": "binary", None: None}
@@ -43,6 +44,10 @@ def flow_from_tables(
         seed: For the order and the transform; None for another run each time.
         workers: Threads that Keras loads with.
 
+    A seeded batch is the same in every run; the order of the batches is Keras's to choose, which
+    shuffles them by Python's random state unless `fit(shuffle=False)`. An epoch is one pass over
+    the table: `steps_per_epoch` below the number of batches would change it in mid-pass.
+
     Returns:
         A `Split` of `keras.utils.PyDataset`s with the attributes of Keras's iterators:
         `class_indices`, `classes`, `filepaths`, `samples`.
@@ -69,10 +74,11 @@ def flow_from_tables(
     from cnnkit.data._iterators import TableIterator  # Keras loads here, not with cnnkit.data
 
     seed = fresh_seed(seed)
+    change = None if transform is None else ImageTransform(transform)
 
     def flow(table: pd.DataFrame, *, is_train: bool) -> Any:
         read, shape, targets = table_parts(table, image_size, color_mode, _CLASS_MODES[class_mode])
-        make = BatchMaker(read, shape, transform if is_train else None, mode, seed)
+        make = BatchMaker(read, shape, change if is_train else None, mode, seed)
         return TableIterator(
             table, make, targets, batch_size=batch_size, shuffle=is_train, workers=workers
         )
@@ -85,6 +91,8 @@ def flow_from_tables(
 
 
 def _check_one_class_order(split: Split[pd.DataFrame]) -> None:
+    for table in split:
+        check_table(table)
     orders = [list(table["target_names"].cat.categories) for table in split]
     if orders[1] != orders[0] or orders[2] != orders[0]:
         msg = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm.contrib.concurrent import thread_map
 
 from cnnkit._validation import check_image_size, check_one_of
-from cnnkit.data._reading import CHANNELS, read_image
+from cnnkit.data._reading import CHANNELS, placed, read_image
 from cnnkit.data._tables import check_table, class_names_of
 from cnnkit.exceptions import ImageReadError
 
@@ -106,6 +106,5 @@ def _read_into(
     except ImageReadError as error:
         if on_error == "skip":
             return str(error)
-        msg = f"{error} (file {place + 1} of {len(paths)})"
-        raise ImageReadError(msg) from error
+        raise placed(error, place, len(paths)) from error
     return None

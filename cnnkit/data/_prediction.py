@@ -8,9 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from cnnkit.data._datasets import image_dataset
+from cnnkit._validation import check_whole_number
+from cnnkit.data._batches import BatchMaker, cut, table_parts
 from cnnkit.data._reading import CHANNELS
-from cnnkit.data._tables import class_names_of
+from cnnkit.data._tables import check_table, class_names_of
 from cnnkit.preprocess._modes import scales_inside
 
 
@@ -42,6 +43,7 @@ def predict_images(
         `confidence` (the probability of that class, 0..1) and `probability_<class>`.
 
     Raises:
+        ImageReadError: If a file can't be read; the message names it and its place in the table.
         ValueError: If the class names do not fit the model's outputs, `mode` scales for a model
             that scales inside, or the outputs are no probabilities.
 
@@ -56,21 +58,33 @@ def predict_images(
         >>> list(result.columns[1:])
         ['predicted_names', 'confidence', 'probability_china', 'probability_flower']
     """
+    check_table(table, labelled=False)
+    if table.empty:
+        msg = "`table` must hold at least one image. Received: an empty table."
+        raise ValueError(msg)
     _check_mode(model, mode)
     names = _class_names(model, table, class_names)
+    make = _batch_maker(model, table, mode, image_size)
+    batches = list(cut(np.arange(len(table)), check_whole_number("batch_size", batch_size)))
+    bar = tqdm(batches, desc="predicting", unit="batch", disable=not progress)
+    outputs = [np.asarray(model.predict_on_batch(make(0, places))) for places in bar]
+    return _with_predictions(table, _probabilities(np.concatenate(outputs)), names)
+
+
+def _batch_maker(
+    model: Any, table: pd.DataFrame, mode: str, image_size: Sequence[int] | None
+) -> BatchMaker:
+    """Return what reads images in the form of the model's input."""
     height, width, channels = model.input_shape[1:]
     colors = {count: name for name, count in CHANNELS.items()}
-    dataset = image_dataset(
-        table,
-        image_size or (height, width),
-        batch_size=batch_size,
-        mode=mode,
-        label_mode=None,
-        color_mode=colors[channels],
-    )
-    bar = tqdm(dataset, desc="predicting", unit="batch", disable=not progress)
-    outputs = np.concatenate([np.asarray(model.predict_on_batch(images)) for images in bar])
-    return _with_predictions(table, _probabilities(outputs), names)
+    if channels not in colors:
+        msg = (
+            "`model` must take images of 1 or 3 channels. "
+            f"Received: an input of shape {model.input_shape}."
+        )
+        raise ValueError(msg)
+    read, shape, _ = table_parts(table, image_size or (height, width), colors[channels], None)
+    return BatchMaker(read, shape, None, mode, seed=0)
 
 
 def _check_mode(model: Any, mode: str) -> None:

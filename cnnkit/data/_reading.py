@@ -61,7 +61,7 @@ def read_image(
             image = _upright_rgb(file)
     except Image.DecompressionBombError as error:
         raise _read_error(path, error) from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as error:
         # Pillow's plugins raise all of these for damaged files.
         raise _read_error(path, error) from error
     if size is not None:
@@ -72,7 +72,12 @@ def read_image(
 
 def _read_error(path: str | os.PathLike[str], error: Exception) -> ImageReadError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return ImageReadError(f"Could not read {os.fspath(path)!r} as an image: {reason}.")
+    return ImageReadError(f"Could not read {os.fspath(path)!r} as an image: {reason.rstrip('.')}.")
+
+
+def placed(error: ImageReadError, place: int, count: int) -> ImageReadError:
+    """Return the error with the file's place in a long run."""
+    return ImageReadError(f"{str(error).removesuffix('.')} (file {place + 1} of {count}).")
 
 
 def _upright_rgb(file: Image.Image) -> Image.Image:

@@ -1,30 +1,18 @@
 """Stratified splits into train, validation and test."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cnnkit._validation import check_whole_number
+from cnnkit.data._split import Split
+from cnnkit.data._tables import check_table
 
-Part = TypeVar("Part")
 Seed = int | np.random.Generator | None
-
-
-class Split(NamedTuple, Generic[Part]):
-    """Three disjoint parts of the same kind.
-
-    Attributes:
-        train: What the model learns from.
-        validation: What decides between models and epochs.
-        test: What is looked at once, at the end.
-    """
-
-    train: Part
-    validation: Part
-    test: Part
 
 
 def split_table(
@@ -64,6 +52,7 @@ def split_table(
         >>> split.validation["target_names"].value_counts().to_dict()
         {'cat': 12, 'dog': 4}
     """
+    check_table(table, labelled=stratify)
     classes = table["target_names"].to_numpy() if stratify else np.zeros(len(table))
     rows = _split_rows(classes, validation_size, test_size, random_state)
     return Split(*(table.iloc[part] for part in rows))
@@ -82,7 +71,8 @@ def split_arrays(
 
     Args:
         images: `(images, …)`, for example `(images, height, width, channels)`.
-        targets: Class numbers or names `(images,)`, or one-hot rows `(images, classes)`.
+        targets: Class numbers or names `(images,)` or `(images, 1)`, or one-hot rows
+            `(images, classes)`.
         validation_size: A fraction of all images below 1, or a count; may be 0.
         test_size: Likewise.
         stratify: If True, all parts have the same mix of classes.
@@ -108,11 +98,16 @@ def split_arrays(
             f"Received: {len(images)} images and {len(targets)} targets."
         )
         raise ValueError(msg)
-    classes = targets.argmax(axis=1) if targets.ndim == 2 else targets
-    if not stratify:
-        classes = np.zeros(len(images))
+    classes = flat_targets(targets) if stratify else np.zeros(len(images))
     rows = _split_rows(classes, validation_size, test_size, random_state)
     return Split(*((images[part], targets[part]) for part in rows))
+
+
+def flat_targets(targets: NDArray[Any]) -> NDArray[Any]:
+    """Return one class for each image: of a column, of one-hot rows, or as it is."""
+    if targets.ndim == 2:
+        return targets[:, 0] if targets.shape[1] == 1 else targets.argmax(axis=1)
+    return targets
 
 
 def _split_rows(
@@ -139,7 +134,7 @@ def _split_rows(
 def _part_size(name: str, value: float, total: int) -> int:
     if hasattr(value, "__index__"):
         return check_whole_number(name, value, least=0)
-    if 0 <= value < 1:
+    if isinstance(value, Real) and 0 <= value < 1:
         return round(value * total)
     msg = f"`{name}` must be a fraction below 1 or a whole number. Received: {name}={value!r}."
     raise ValueError(msg)
@@ -148,7 +143,7 @@ def _part_size(name: str, value: float, total: int) -> int:
 def class_counts(class_sizes: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.intp]:
     """Share out each class over the parts: `(classes, parts)` counts.
 
-    Both margins are exact and every count is its exact share rounded down or up. A class's images
+    Both margins are exact and every count is within one of its exact share. A class's images
     that are left after rounding down go to the parts that want most (Ryser's construction of a
     0/1 matrix with given margins), among equals to the largest remainder.
     """
@@ -170,7 +165,7 @@ def _check_every_class(
         row = int(missing.argmax())
         msg = (
             "Every class must have an image in every part. Received: "
-            f"{counts[row].sum()} image(s) of {names[row].item()!r} for parts of "
+            f"{counts[row].sum()} image(s) of {np.asarray(names[row]).item()!r} for parts of "
             f"{', '.join(map(str, sizes))} images. Add images, leave the class out, make the parts "
             "larger, or pass stratify=False."
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from cnnkit._validation import listed
-from cnnkit.data._splitting import Split
+from cnnkit.data._split import Split
 
 _SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
@@ -110,6 +110,15 @@ def list_splits(directory: str | os.PathLike[str]) -> Split[pd.DataFrame]:
         part: next((root / name for name in names if (root / name).is_dir()), None)
         for part, names in _SPLIT_FOLDERS.items()
     }
+    for names in _SPLIT_FOLDERS.values():
+        present = [name for name in names if (root / name).is_dir()]
+        if len(present) > 1:
+            msg = (
+                "`directory` must hold one folder for each part. Received: "
+                f"{' and '.join(map(repr, present))} in {os.fspath(root)!r}. Merge them or move "
+                "one away."
+            )
+            raise ValueError(msg)
     if folders["train"] is None:
         msg = f"`directory` must hold a folder `train`. Received: {os.fspath(root)!r}."
         raise FileNotFoundError(msg)
@@ -197,8 +206,21 @@ def _check_class_folders(root: Path, paths: Sequence[Path]) -> None:
 
 def _label(path: Path, labels: Labels, root: Path) -> str:
     if callable(labels):
-        return labels(path)
+        name = labels(path)
+        if not isinstance(name, str):
+            msg = (
+                "`labels` must give a str for every path. "
+                f"Received: {name!r} for {os.fspath(path)!r}."
+            )
+            raise TypeError(msg)
+        return name
     if isinstance(labels, re.Pattern):
+        if labels.groups != 1:
+            msg = (
+                "`labels` must have one group, which is the class. "
+                f"Received: {labels.pattern!r}, with {labels.groups} groups."
+            )
+            raise ValueError(msg)
         match = labels.search(path.name)
         if match is None:
             msg = (

@@ -74,10 +74,8 @@ def resnet(
     check_one_of("stem", stem, tuple(_STEM_SIZES))
     inputs = image_input(input_shape, least_size=_STEM_SIZES[stem])
     x = scaling_inside(inputs, mode)
-    if stem == "imagenet":
-        x = resnet_stem(x, use_bias=depth >= 50)  # (batch, 56, 56, 64) at 224
-    else:
-        x = _cifar_stem(x)
+    # (batch, 56, 56, 64) at 224
+    x = resnet_stem(x, use_bias=depth >= 50) if stem == "imagenet" else _cifar_stem(x)
     for stage, (filters, blocks) in enumerate(zip(_FILTERS, _BLOCKS[depth], strict=True), start=2):
         x = _stage(x, depth, filters, blocks, stage)  # stage 5: (batch, 7, 7, 2048) at 224
     if include_top:

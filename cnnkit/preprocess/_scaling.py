@@ -63,7 +63,7 @@ def scale(images: ArrayLike, mode: str = "tf") -> NDArray[np.float32]:
         array([[[0. , 0.2, 1. ]]], dtype=float32)
     """
     pixels = _as_images(images)
-    scaling = _scaling(mode, pixels.shape[-1])
+    scaling = scaling_for(mode, pixels.shape[-1])
     if scaling.reverse_channels:
         pixels = pixels[..., ::-1]
     if pixels.dtype == np.uint8 and pixels.size:
@@ -92,7 +92,7 @@ def unscale(images: ArrayLike, mode: str = "tf") -> NDArray[np.uint8]:
         array([[[  0, 128, 255]]], dtype=uint8)
     """
     values = _as_images(images).astype(np.float64)
-    scaling = _scaling(mode, values.shape[-1])
+    scaling = scaling_for(mode, values.shape[-1])
     pixels = (values * scaling.deviation + scaling.mean) * scaling.divisor
     if scaling.reverse_channels:
         pixels = pixels[..., ::-1]
@@ -111,7 +111,8 @@ def _as_images(images: ArrayLike) -> NDArray[Any]:
     return pixels
 
 
-def _scaling(mode: str, channels: int) -> Scaling:
+def scaling_for(mode: str, channels: int) -> Scaling:
+    """Return the row of the table, or raise unless it fits images of so many channels."""
     check_one_of("mode", mode, MODES)
     scaling = SCALINGS[mode]
     if len(scaling.mean) not in (1, channels):

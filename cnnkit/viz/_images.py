@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from cnnkit._transforms import Transform, apply_transform, is_keras_layer, reseed
+from cnnkit._transforms import ImageTransform, Transform, is_keras_layer
 from cnnkit._validation import check_whole_number
 from cnnkit.data._reading import read_image
 from cnnkit.preprocess import unscale
@@ -41,8 +41,8 @@ def show_images(
         An array of Axes.
 
     Raises:
-        ValueError: If there are no images or it is a single one, the titles differ in number, or pixels lie outside
-            0..255 although no mode is given.
+        ValueError: If there are no images or it is a single one, the titles differ in number, or
+            pixels lie outside 0..255 although no mode is given.
 
     Example:
         >>> from sklearn.datasets import load_sample_images
@@ -116,16 +116,14 @@ def show_augmentations(
             f"Received: {picture.dtype}. Show it before it is scaled."
         )
         raise ValueError(msg)
-    results = []
-    for draw in range(draws):
-        if seed is not None:
-            reseed(transform, (check_whole_number("seed", seed, least=0), draw))
-        results.append(_augmented(transform, picture))
+    if seed is not None:
+        check_whole_number("seed", seed, least=0)
+    results = [_draw(transform, picture, seed, draw) for draw in range(draws)]
     titles = ["original", *(f"draw {number}" for number in range(1, draws + 1))]
     return show_images([picture, *results], titles, columns=min(4, draws + 1), axes=axes)
 
 
-def _augmented(transform: Any, picture: NDArray[np.uint8]) -> NDArray[Any]:
+def _draw(transform: Any, picture: NDArray[np.uint8], seed: int | None, draw: int) -> NDArray[Any]:
     """Apply a transform of any kind once, for looking at it."""
     if is_keras_layer(transform):
         batch = picture[None].astype(np.float32)
@@ -134,7 +132,10 @@ def _augmented(transform: Any, picture: NDArray[np.uint8]) -> NDArray[Any]:
     if hasattr(transform, "random_transform"):  # an ImageDataGenerator
         image = picture.astype(np.float32)
         return np.asarray(transform.random_transform(image)).clip(0, 255)
-    return apply_transform(transform, picture)
+    change = ImageTransform(transform)
+    if seed is not None:
+        change.reseed((seed, draw))
+    return change(picture)
 
 
 def _several(images: Any) -> Any:

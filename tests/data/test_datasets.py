@@ -660,10 +660,7 @@ class TestErrors:
 
     def test_binary_needs_two_classes(self, arrays):
         """Three classes are no yes and no."""
-        text = (
-            r"^`label_mode='binary'` needs two classes\. Received: 3 classes\. "
-            r"Use 'categorical'\.$"
-        )
+        text = r"^Binary labels need two classes\. Received: 3 classes\. Use 'categorical'\.$"
 
         with pytest.raises(ValueError, match=text):
             image_dataset(arrays, label_mode="binary")
@@ -693,17 +690,26 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("images", "targets", "received"),
         [
-            (np.zeros((4, 8, 8, 3)), np.zeros(4, dtype=int), r"float64 images of shape \(4, 8"),
-            (np.zeros((4, 8, 8), dtype=np.uint8), np.zeros(4, dtype=int), r"shape \(4, 8, 8\)"),
-            (np.zeros((4, 8, 8, 3), dtype=np.uint8), np.zeros(3, dtype=int), "3 targets"),
+            (
+                np.zeros((4, 8, 8, 3)),
+                np.zeros(4, dtype=int),
+                r"uint8 images.*float64 images of .*\(4, 8",
+            ),
+            (
+                np.zeros((4, 8, 8), dtype=np.uint8),
+                np.zeros(4, dtype=int),
+                r"uint8 images.*\(4, 8, 8\)",
+            ),
+            (
+                np.zeros((4, 8, 8, 3), dtype=np.uint8),
+                np.zeros(3, dtype=int),
+                r"a class number.*\(3,\)",
+            ),
         ],
     )
     def test_arrays_of_the_wrong_form(self, images, targets, received):
         """Arrays are uint8 images and as many targets."""
-        text = (
-            r"^`source` must be uint8 images \(images, height, width, channels\) and as many "
-            rf"targets\. Received: .*{received}"
-        )
+        text = rf"^`source` must hold .*{received}"
 
         with pytest.raises(ValueError, match=text):
             image_dataset((images, targets))

@@ -396,11 +396,9 @@ class TestErrors:
             flow_from_tables(split, (4, 4), seed=seed)
 
     def test_binary_needs_two_classes(self, level_table):
-        """The message has the word that was passed, class_mode, not another function's."""
+        """Three classes are no yes and no."""
         table = level_table([0, 10, 20], ["a", "b", "c"])
-        text = (
-            r"^`class_mode='binary'` needs two classes\. Received: 3 classes\. Use 'categorical'\.$"
-        )
+        text = r"^Binary labels need two classes\. Received: 3 classes\. Use 'categorical'\.$"
 
         with pytest.raises(ValueError, match=text):
             flow_from_tables(Split(table, table, table), (4, 4), class_mode="binary")

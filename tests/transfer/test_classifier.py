@@ -38,7 +38,7 @@ def test_raw_images_are_scaled_inside(dtype, rng) -> None:
     )
 
 
-def test_a_backbone_that_scales_inside_is_not_scaled_twice(backbone, rng) -> None:
+def test_a_backbone_that_scales_inside_is_not_scaled_twice(backbone) -> None:
     """Mode "auto" adds nothing to a backbone with scaling layers."""
     model = build_classifier(backbone, 3)
 
