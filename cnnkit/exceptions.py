@@ -1,7 +1,7 @@
 """The situations a caller may want to catch.
 
 Wrong arguments are plain `ValueError` and `TypeError`. What is particular to images has a class of
-its own, which is also the built-in that a caller would try first:
+its own, which is also the built-in that a caller would try first::
 
     Exception
     └── CnnkitError
