@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -76,7 +77,8 @@ def list_images(
     table = pd.DataFrame({"file_paths": [str(path) for path in paths]})
     if labels is None:
         return table
-    return with_targets(table, [_label(path, labels, root) for path in paths], class_names)
+    label = _labeller(labels, root)
+    return with_targets(table, [_label(label, path) for path in paths], class_names)
 
 
 def list_splits(directory: str | os.PathLike[str]) -> Split[pd.DataFrame]:
@@ -106,19 +108,7 @@ def list_splits(directory: str | os.PathLike[str]) -> Split[pd.DataFrame]:
         [2, 1, 0]
     """
     root = _existing(directory)
-    folders = {
-        part: next((root / name for name in names if (root / name).is_dir()), None)
-        for part, names in _SPLIT_FOLDERS.items()
-    }
-    for names in _SPLIT_FOLDERS.values():
-        present = [name for name in names if (root / name).is_dir()]
-        if len(present) > 1:
-            msg = (
-                "`directory` must hold one folder for each part. Received: "
-                f"{' and '.join(map(repr, present))} in {os.fspath(root)!r}. Merge them or move "
-                "one away."
-            )
-            raise ValueError(msg)
+    folders = {part: _part_folder(root, names) for part, names in _SPLIT_FOLDERS.items()}
     if folders["train"] is None:
         msg = f"`directory` must hold a folder `train`. Received: {os.fspath(root)!r}."
         raise FileNotFoundError(msg)
@@ -174,6 +164,19 @@ def _existing(directory: str | os.PathLike[str]) -> Path:
     return root
 
 
+def _part_folder(root: Path, names: Sequence[str]) -> Path | None:
+    """Return the one folder that bears one of the names, or None."""
+    present = [name for name in names if (root / name).is_dir()]
+    if len(present) > 1:
+        msg = (
+            "`directory` must hold one folder for each part. Received: "
+            f"{' and '.join(map(repr, present))} in {os.fspath(root)!r}. Merge them or move one "
+            "away."
+        )
+        raise ValueError(msg)
+    return root / present[0] if present else None
+
+
 def _image_paths(folder: Path) -> Iterator[Path]:
     """Yield image files below a folder in the order of their names."""
     with os.scandir(folder) as scan:
@@ -204,35 +207,37 @@ def _check_class_folders(root: Path, paths: Sequence[Path]) -> None:
     raise ValueError(msg)
 
 
-def _label(path: Path, labels: Labels, root: Path) -> str:
+def _labeller(labels: Labels, root: Path) -> Callable[[Path], str]:
+    """Return the function that gives the class of a path."""
+    if labels == "folder":
+        return lambda path: path.relative_to(root).parts[0]
+    if isinstance(labels, re.Pattern) and labels.groups == 1:
+        return partial(_searched, labels)
     if callable(labels):
-        name = labels(path)
-        if not isinstance(name, str):
-            msg = (
-                "`labels` must give a str for every path. "
-                f"Received: {name!r} for {os.fspath(path)!r}."
-            )
-            raise TypeError(msg)
-        return name
-    if isinstance(labels, re.Pattern):
-        if labels.groups != 1:
-            msg = (
-                "`labels` must have one group, which is the class. "
-                f"Received: {labels.pattern!r}, with {labels.groups} groups."
-            )
-            raise ValueError(msg)
-        match = labels.search(path.name)
-        if match is None:
-            msg = (
-                f"`labels` must match every file name. Received: {labels.pattern!r}, which does "
-                f"not match {os.fspath(path)!r}."
-            )
-            raise ValueError(msg)
-        return match.group(1)
-    if labels != "folder":
+        return labels
+    msg = (
+        "`labels` must be 'folder', a compiled regular expression with one group, a function of "
+        f"the path or None. Received: labels={labels!r}."
+    )
+    raise ValueError(msg)
+
+
+def _searched(labels: re.Pattern[str], path: Path) -> str:
+    match = labels.search(path.name)
+    if match is None:
         msg = (
-            "`labels` must be 'folder', a compiled regular expression, a function of the path or "
-            f"None. Received: labels={labels!r}."
+            "`labels` must match every file name. "
+            f"Received: {labels.pattern!r}, which does not match {os.fspath(path)!r}."
         )
         raise ValueError(msg)
-    return path.relative_to(root).parts[0]
+    return match.group(1)
+
+
+def _label(label: Callable[[Path], str], path: Path) -> str:
+    name = label(path)
+    if not isinstance(name, str):
+        msg = (
+            f"`labels` must give a str for every path. Received: {name!r} for {os.fspath(path)!r}."
+        )
+        raise TypeError(msg)
+    return name

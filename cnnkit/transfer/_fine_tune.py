@@ -86,17 +86,14 @@ def fine_tune(
         "verbose": verbose,
         **_train_options(train, batch_size),
     }
+    stages = (("head", head_epochs, head_learning_rate), ("all", epochs, learning_rate))
     try:
-        for stage, count, rate in (
-            ("head", head_epochs, head_learning_rate),
-            ("all", epochs, learning_rate),
-        ):
+        for history.stage, count, rate in stages:
             if not count:
                 continue
-            _set_stage(model, stage, head_names)
+            _set_stage(model, history.stage, head_names)
             renew_train_step(model, _one_cycle(rate, steps * count))
             start = len(history.epoch)
-            history.stage = stage
             model.fit(
                 initial_epoch=start,
                 epochs=start + count,

@@ -332,8 +332,8 @@ class TestErrors:
     def test_labels_of_the_wrong_form(self, make_folder, labels):
         """What labels may be is listed."""
         text = (
-            r"^`labels` must be 'folder', a compiled regular expression, a function of the path "
-            rf"or None\. Received: labels={re.escape(repr(labels))}\.$"
+            r"^`labels` must be 'folder', a compiled regular expression with one group, a function "
+            rf"of the path or None\. Received: labels={re.escape(repr(labels))}\.$"
         )
 
         with pytest.raises(ValueError, match=text):
