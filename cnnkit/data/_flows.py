@@ -31,7 +31,9 @@ def flow_from_tables(
 
     They look like ImageDataGenerator's, and close its traps: only the train images are shuffled
     and transformed, all three have one class order, and files are read by `read_image`. With a
-    seed the bytes are the same at any number of workers.
+    seed, each batch holds the same bytes in every run, at any number of workers; the order of the
+    batches is Keras's to choose, which shuffles them unless `fit(shuffle=False)`. An epoch is one
+    pass over the table: do not use `steps_per_epoch`.
 
     Args:
         split: Tables from `split_table` or `list_splits`.
@@ -44,13 +46,9 @@ def flow_from_tables(
         seed: For the order and the transform; None for another run each time.
         workers: Threads that Keras loads with.
 
-    A seeded batch is the same in every run; the order of the batches is Keras's to choose, which
-    shuffles them by Python's random state unless `fit(shuffle=False)`. An epoch is one pass over
-    the table: `steps_per_epoch` below the number of batches would change it in mid-pass.
-
     Returns:
-        A `Split` of `keras.utils.PyDataset`s with the attributes of Keras's iterators:
-        `class_indices`, `classes`, `filepaths`, `samples`.
+        A `Split` of three `keras.utils.PyDataset` objects with the attributes of Keras's
+        iterators: `class_indices`, `classes`, `filepaths`, `samples`.
 
     Raises:
         ValueError: If an argument has the wrong form or the tables have different classes.
