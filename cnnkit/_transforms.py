@@ -76,7 +76,11 @@ def check_same_shape(before: NDArray[Any], after: NDArray[Any]) -> None:
 
 def _takes_image_by_name(transform: Transform) -> bool:
     try:
-        parameters = inspect.signature(transform).parameters.values()
+        parameters = inspect.signature(transform).parameters
     except ValueError:  # some functions written in C have no signature
         return False
-    return any(part.name == "image" or part.kind is part.VAR_KEYWORD for part in parameters)
+    kinds = {part.kind for part in parameters.values()}
+    by_place = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    return "image" in parameters or (
+        inspect.Parameter.VAR_KEYWORD in kinds and not kinds & by_place
+    )

@@ -6,6 +6,7 @@ A message has three parts: the rule, what was received, what to do.
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from operator import index
+from typing import Any
 
 
 def listed(options: Iterable[object]) -> str:
@@ -43,18 +44,16 @@ def check_whole_number(name: str, value: object, *, least: int = 1) -> int:
     return number
 
 
-def check_image_size(image_size: object) -> tuple[int, int]:
+def check_image_size(image_size: Any) -> tuple[int, int]:
     """Return `image_size` as a pair of ints, or raise unless it is `(height, width)`."""
-    msg = (
-        "`image_size` must be a pair of whole numbers, (height, width), for example (224, 224). "
-        f"Received: image_size={image_size!r}."
-    )
-    if not isinstance(image_size, Sequence) or isinstance(image_size, str) or len(image_size) != 2:
-        raise ValueError(msg)
     try:
-        height, width = map(index, image_size)
-    except TypeError:
-        raise ValueError(msg) from None
+        height, width = (index(image_size[place]) for place in range(len(image_size)))
+    except (KeyError, TypeError, ValueError):
+        height = width = 0
     if min(height, width) < 1:
+        msg = (
+            "`image_size` must be a pair of whole numbers, (height, width), for example "
+            f"(224, 224). Received: image_size={image_size!r}."
+        )
         raise ValueError(msg)
     return height, width

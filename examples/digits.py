@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.metrics import accuracy_score
 from tqdm.auto import tqdm
 
 from cnnkit.data import (
@@ -202,7 +203,7 @@ def main() -> None:
         test = image_dataset(new.test, IMAGE_SIZE)
         accuracies = [model.evaluate(test, verbose=0)[1] for model in (head_only, tuned)]
     predictions.to_csv(output / "predictions.csv", index=False)
-    hits = (predictions["predicted_names"].astype(str) == predictions["target_names"]).mean()
+    hits = accuracy_score(predictions["target_names"], predictions["predicted_names"])
     rows = {
         f"accuracy on {len(new.test)} test digits, head only": f"{accuracies[0]:.3f}",
         "the same, fine-tuned (equal image passes)": f"{accuracies[1]:.3f}",

@@ -119,24 +119,43 @@ def cut(places: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64
         yield places[start : start + batch_size]
 
 
-def encode_targets(
-    targets: NDArray[Any], class_names: Sequence[str], label_mode: str | None
-) -> NDArray[Any] | None:
-    """Turn class numbers into what a loss wants: one-hot rows, numbers, or a column of 0 and 1."""
-    check_one_of("label_mode", label_mode, LABEL_MODES)
-    if label_mode is None:
-        return None
-    if label_mode == "int":
-        return targets.astype(np.int32)
-    if label_mode == "categorical":
-        return np.asarray(np.eye(len(class_names), dtype=np.float32)[targets])
-    if len(class_names) != 2:
-        msg = (
-            "Binary labels need two classes. "
-            f"Received: {len(class_names)} classes. Use 'categorical'."
-        )
-        raise ValueError(msg)
-    return targets.astype(np.float32)[:, None]
+@dataclass
+class TargetMaker:
+    """Targets by their places, in the form that a loss wants.
+
+    Attributes:
+        numbers: The class number of each image.
+        classes: How many classes there are.
+        label_mode: "categorical" for one-hot rows, "int", or "binary" for a column of 0 and 1.
+    """
+
+    numbers: NDArray[Any]
+    classes: int
+    label_mode: str
+
+    def __post_init__(self) -> None:
+        if self.label_mode == "binary" and self.classes != 2:
+            msg = (
+                "Binary labels need two classes. "
+                f"Received: {self.classes} classes. Use 'categorical'."
+            )
+            raise ValueError(msg)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return {"categorical": (self.classes,), "int": (), "binary": (1,)}[self.label_mode]
+
+    @property
+    def dtype(self) -> type[np.generic]:
+        return np.int32 if self.label_mode == "int" else np.float32
+
+    def __call__(self, places: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the targets `(len(places), *shape)`."""
+        numbers = self.numbers[places]
+        if self.label_mode == "categorical":
+            numbers = numbers[:, None] == np.arange(self.classes)
+        targets: NDArray[Any] = numbers.astype(self.dtype)
+        return targets.reshape(len(places), *self.shape)
 
 
 def fresh_seed(seed: int | None) -> int:
@@ -148,12 +167,14 @@ def fresh_seed(seed: int | None) -> int:
 
 def table_parts(
     table: pd.DataFrame, image_size: Sequence[int], color_mode: str, label_mode: str | None
-) -> tuple[Callable[[int], NDArray[np.uint8]], tuple[int, int, int], NDArray[Any] | None]:
-    """Return the reader, the image shape and the encoded targets of a table."""
+) -> tuple[Callable[[int], NDArray[np.uint8]], tuple[int, int, int], TargetMaker | None]:
+    """Return the reader, the image shape and the targets of a table."""
+    check_one_of("label_mode", label_mode, LABEL_MODES)
     check_table(table, labelled=label_mode is not None)
     check_one_of("color_mode", color_mode, tuple(CHANNELS))
     size = check_image_size(image_size)
     targets = None
     if label_mode is not None:
-        targets = encode_targets(table["targets"].to_numpy(), class_names_of(table), label_mode)
+        numbers = table["targets"].to_numpy()
+        targets = TargetMaker(numbers, len(class_names_of(table)), label_mode)
     return table_reader(table, size, color_mode), (*size, CHANNELS[color_mode]), targets

@@ -11,6 +11,11 @@ from cnnkit._validation import check_one_of
 from cnnkit.preprocess import scale
 from cnnkit.preprocess._scaling import MODES
 
+_KERAS_AUGMENTATIONS = (
+    *("rotation_range", "width_shift_range", "height_shift_range", "brightness_range"),
+    *("shear_range", "zoom_range", "channel_shift_range", "horizontal_flip", "vertical_flip"),
+)
+
 
 def preprocessing_function(
     transform: Transform | None = None, mode: str = "tf"
@@ -33,7 +38,7 @@ def preprocessing_function(
 
     Raises:
         ValueError: If the mode is unknown. The function raises one if the transform changes the
-            shape or the pixels are scaled already.
+            shape, or is handed pixels that are scaled already.
 
     Example:
         >>> import albumentations as A
@@ -76,8 +81,8 @@ def image_data_generator(
 
     Raises:
         ValueError: If `rescale` stands beside a mode, because it would scale twice;
-            `validation_split` beside a transform, because it would augment the validation part;
-            or `preprocessing_function` beside either.
+            `validation_split` beside a transform or one of Keras's own augmentations, because it
+            would augment the validation part; or `preprocessing_function` beside either.
 
     Example:
         >>> import numpy as np
@@ -95,7 +100,8 @@ def image_data_generator(
             "out, or pass mode='none'."
         )
         raise ValueError(msg)
-    if kwargs.get("validation_split") and transform is not None:
+    augments = transform is not None or any(kwargs.get(name) for name in _KERAS_AUGMENTATIONS)
+    if kwargs.get("validation_split") and augments:
         msg = (
             "`validation_split` can't stand beside a transform: the validation part would be "
             f"augmented. Received: validation_split={kwargs['validation_split']!r}. Split with "

@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from cnnkit._transforms import ImageTransform, Transform
 from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.data._batches import (
+    LABEL_MODES,
     BatchMaker,
+    TargetMaker,
     cut,
-    encode_targets,
     fresh_seed,
     order_of_epoch,
     remembering,
     table_parts,
 )
+from cnnkit.data._split import Split
 from cnnkit.data._splitting import flat_targets
 from cnnkit.data._tables import class_names_of
 
@@ -44,7 +46,8 @@ def image_dataset(
 
     With a seed, every run gives the same bytes at any number of workers, and every epoch another
     draw: what is drawn for an image depends on the seed, the epoch and its place alone. The epoch
-    is the count of iterations over the dataset, from `initial_epoch` on.
+    is the count of iterations over the dataset, from `initial_epoch` on. That holds for transforms
+    with albumentations' `set_random_state`; a function with a random state of its own keeps it.
 
     Args:
         source: A table as `list_images` gives it, or a pair `(images, targets)` of uint8 images
@@ -122,7 +125,7 @@ def image_dataset(
 def _dataset(
     batches: Callable[[], Iterator[tuple[int, NDArray[np.int64]]]],
     make: BatchMaker,
-    targets: NDArray[Any] | None,
+    targets: TargetMaker | None,
     workers: int | None,
     length: int,
 ) -> Any:
@@ -132,7 +135,10 @@ def _dataset(
     def load(epoch: Any, places: Any) -> Any:
         images = tf.numpy_function(make, (epoch, places), make.dtype, stateful=False)
         images = tf.ensure_shape(images, (None, *make.shape))
-        return images if targets is None else (images, tf.gather(targets, places))
+        if targets is None:
+            return images
+        labels = tf.numpy_function(targets, (places,), targets.dtype, stateful=False)
+        return images, tf.ensure_shape(labels, (None, *targets.shape))
 
     signature = (tf.TensorSpec((), tf.int64), tf.TensorSpec((None,), tf.int64))
     return (
@@ -148,6 +154,9 @@ def _check_belongs(
 ) -> None:
     """Raise a ValueError if an option is missing for this source, or belongs to the other kind."""
     is_arrays = isinstance(source, tuple)
+    if isinstance(source, Split):
+        msg = "`source` must be one table. Received: a Split. Pass split.train or another part."
+        raise TypeError(msg)
     if not is_arrays and image_size is None:
         msg = (
             "`image_size` must be given for a table, because batches need one size. "
@@ -170,7 +179,7 @@ def _check_belongs(
 
 def _array_parts(
     source: tuple[NDArray[Any], Any], label_mode: str | None, class_names: Sequence[str] | None
-) -> tuple[Callable[[int], NDArray[np.uint8]], Any, NDArray[Any] | None, list[str] | None]:
+) -> tuple[Callable[[int], NDArray[np.uint8]], Any, TargetMaker | None, list[str] | None]:
     images = np.asarray(source[0])
     if images.dtype != np.uint8 or images.ndim != 4:
         msg = (
@@ -179,12 +188,14 @@ def _array_parts(
         )
         raise ValueError(msg)
     names = None if class_names is None else list(class_names)
+    check_one_of("label_mode", label_mode, LABEL_MODES)
     if label_mode is None:
         return images.__getitem__, images.shape[1:], None, names
     targets = _class_numbers(source[1], len(images), names)
     if names is None:
         names = [str(number) for number in range(int(targets.max(initial=0)) + 1)]
-    return images.__getitem__, images.shape[1:], encode_targets(targets, names, label_mode), names
+    maker = TargetMaker(targets, len(names), label_mode)
+    return images.__getitem__, images.shape[1:], maker, names
 
 
 def _class_numbers(targets: Any, count: int, names: list[str] | None) -> NDArray[np.int64]:

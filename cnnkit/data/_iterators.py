@@ -5,9 +5,8 @@ from typing import Any
 
 import keras
 import pandas as pd
-from numpy.typing import NDArray
 
-from cnnkit.data._batches import BatchMaker, order_of_epoch
+from cnnkit.data._batches import BatchMaker, TargetMaker, order_of_epoch
 from cnnkit.data._tables import class_names_of
 
 
@@ -18,7 +17,7 @@ class TableIterator(keras.utils.PyDataset):
         self,
         table: pd.DataFrame,
         make: BatchMaker,
-        targets: NDArray[Any] | None,
+        targets: TargetMaker | None,
         *,
         batch_size: int,
         shuffle: bool,
@@ -46,7 +45,7 @@ class TableIterator(keras.utils.PyDataset):
         order = order_of_epoch(self.samples, self._shuffle, self._make.seed, self.epoch)
         places = order[index * self.batch_size : (index + 1) * self.batch_size]
         images = self._make(self.epoch, places)
-        return images if self._targets is None else (images, self._targets[places])
+        return images if self._targets is None else (images, self._targets(places))
 
     def on_epoch_end(self) -> None:
         """Go on to the next epoch's order and draws; Keras calls it."""

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm.contrib.concurrent import thread_map
 
-from cnnkit._validation import check_image_size, check_one_of
+from cnnkit._validation import check_image_size, check_one_of, check_whole_number
 from cnnkit.data._reading import CHANNELS, placed, read_image
 from cnnkit.data._tables import check_table, class_names_of
 from cnnkit.exceptions import ImageReadError
@@ -72,6 +72,8 @@ def load_images(
     check_one_of("on_error", on_error, ("raise", "skip"))
     check_one_of("color_mode", color_mode, tuple(CHANNELS))
     check_table(table, labelled=False)
+    if workers is not None:
+        check_whole_number("workers", workers)
     images = np.empty(
         (len(table), *check_image_size(image_size), CHANNELS[color_mode]), dtype=np.uint8
     )

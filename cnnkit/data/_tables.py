@@ -68,6 +68,7 @@ def list_images(
     if labels == "folder":
         paths = [path for path in paths if len(path.relative_to(root).parts) > 1]
         _check_class_folders(root, paths)
+        _check_not_split(root, {path.relative_to(root).parts[0] for path in paths})
     elif not paths:
         msg = (
             f"`directory` must hold images ({', '.join(_SUFFIXES)}). "
@@ -100,17 +101,20 @@ def list_splits(directory: str | os.PathLike[str]) -> Split[pd.DataFrame]:
         >>> import tempfile, PIL.Image
         >>> from pathlib import Path
         >>> from cnnkit.data import list_splits
-        >>> root = Path(tempfile.mkdtemp())
-        >>> for folder in ("train/cat", "train/dog", "val/dog"):
-        ...     (root / folder).mkdir(parents=True)
-        ...     PIL.Image.new("RGB", (8, 8)).save(root / folder / "1.png")
-        >>> [len(part) for part in list_splits(root)]
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for folder in ("train/cat", "train/dog", "val/dog"):
+        ...         Path(root, folder).mkdir(parents=True)
+        ...         PIL.Image.new("RGB", (8, 8)).save(Path(root, folder, "1.png"))
+        ...     [len(part) for part in list_splits(root)]
         [2, 1, 0]
     """
     root = _existing(directory)
     folders = {part: _part_folder(root, names) for part, names in _SPLIT_FOLDERS.items()}
     if folders["train"] is None:
-        msg = f"`directory` must hold a folder `train`. Received: {os.fspath(root)!r}."
+        msg = (
+            f"`directory` must hold a folder `train`. Received: {os.fspath(root)!r}. "
+            "For a folder of class folders use `list_images` and `split_table`."
+        )
         raise FileNotFoundError(msg)
     tables = {part: list_images(path) for part, path in folders.items() if path is not None}
     class_names = sorted({name for table in tables.values() for name in class_names_of(table)})
@@ -154,6 +158,25 @@ def check_table(table: object, *, labelled: bool = True) -> None:
             f"Received: {received}. `list_images` makes one."
         )
         raise ValueError(msg)
+    if labelled:
+        _check_numbers(table)
+
+
+def _check_numbers(table: pd.DataFrame) -> None:
+    """Raise a ValueError unless the numbers of the classes are the codes of their names."""
+    names = table["target_names"]
+    categorical = isinstance(names.dtype, pd.CategoricalDtype)
+    if categorical and names.notna().all() and (names.cat.codes == table["targets"]).all():
+        return
+    received = "numbers that are not the codes of the names" if categorical else "plain names"
+    if names.isna().any():
+        received = "rows without a class"
+    msg = (
+        "`table` must have Categorical `target_names`, and `targets` that are their codes. "
+        f"Received: {received}. Renew both: names = table['target_names'].astype('category'); "
+        "table.assign(target_names=names, targets=names.cat.codes)."
+    )
+    raise ValueError(msg)
 
 
 def _existing(directory: str | os.PathLike[str]) -> Path:
@@ -205,6 +228,18 @@ def _check_class_folders(root: Path, paths: Sequence[Path]) -> None:
         f"Received: {os.fspath(root)!r}. {advice}"
     )
     raise ValueError(msg)
+
+
+def _check_not_split(root: Path, folders: set[str]) -> None:
+    """Raise a ValueError if the folders are parts of a split and not classes."""
+    parts = {name for names in _SPLIT_FOLDERS.values() for name in names}
+    if "train" in folders and folders <= parts:
+        msg = (
+            "`directory` must hold a folder for each class. Received: "
+            f"{os.fspath(root)!r}, which is split into {', '.join(sorted(folders))}. Use "
+            "`list_splits`, or list one of its folders."
+        )
+        raise ValueError(msg)
 
 
 def _labeller(labels: Labels, root: Path) -> Callable[[Path], str]:

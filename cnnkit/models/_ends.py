@@ -71,7 +71,7 @@ def classify(
     classifier_activation: str | None = "softmax",
 ) -> Any:
     """Turn a vector `(batch, features)` into class probabilities `(batch, n_classes)`."""
-    check_whole_number("n_classes", n_classes)
+    n_classes = check_whole_number("n_classes", n_classes)
     if n_classes == 1 and classifier_activation == "softmax":
         msg = (
             "`n_classes=1` needs classifier_activation='sigmoid': a softmax over one unit is "

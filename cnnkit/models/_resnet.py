@@ -3,6 +3,7 @@ The tables are the paper's table 1, the blocks its figure 5.
 """
 
 from collections.abc import Sequence
+from string import ascii_lowercase
 from typing import Any
 
 import keras
@@ -20,6 +21,7 @@ _BLOCKS = {  # depth: blocks in stages 2 to 5
 }
 _FILTERS = (64, 128, 256, 512)
 _STEM_SIZES = {"imagenet": 32, "cifar": 8}
+_LETTERS = {letter: place for place, letter in enumerate(ascii_lowercase, start=1)}
 _EPSILON = 1.001e-5  # of keras.applications, whose weights were trained with it
 
 
@@ -132,7 +134,7 @@ def identity_block(
         Feature maps of the shape of `x`.
 
     Raises:
-        ValueError: If the channels of `x` are not `filters[2]`.
+        ValueError: If `filters` are not three or the channels of `x` are not `filters[2]`.
 
     Example:
         >>> import keras
@@ -141,6 +143,7 @@ def identity_block(
         >>> identity_block(x, 3, [64, 64, 256], stage=2, block="b").shape
         (None, 56, 56, 256)
     """
+    _check_triple(filters)
     if x.shape[-1] != filters[2]:
         msg = (
             "`filters[2]` must be the channels of `x`, because the shortcut is added as it is. "
@@ -172,19 +175,35 @@ def conv_block(
     Returns:
         Feature maps `(batch, height / strides, width / strides, filters[2])`.
 
+    Raises:
+        ValueError: If `filters` are not three.
+
     Example:
         >>> import keras
         >>> from cnnkit.models import conv_block
         >>> conv_block(keras.Input((56, 56, 256)), 3, [128, 128, 512], stage=3, block="a").shape
         (None, 28, 28, 512)
     """
+    _check_triple(filters)
     name = _block_name(stage, block)
     shortcut = _conv_bn(x, filters[2], 1, f"{name}_0", strides=strides, use_bias=True)
     return _join(shortcut, _bottleneck(x, kernel_size, filters, name, strides), name)
 
 
+def _check_triple(filters: Sequence[int]) -> None:
+    if not hasattr(filters, "__len__") or len(filters) != 3:
+        msg = (
+            "`filters` must be three numbers, those of the block's convolutions, for example "
+            f"[64, 64, 256]. Received: filters={filters!r}."
+        )
+        raise ValueError(msg)
+
+
 def _block_name(stage: int, block: str | int) -> str:
-    number = ord(block) - ord("a") + 1 if isinstance(block, str) else block
+    number = _LETTERS.get(block, 0) if isinstance(block, str) else block
+    if number < 1:
+        msg = f"`block` must be a letter from 'a' or a number from 1. Received: block={block!r}."
+        raise ValueError(msg)
     return f"conv{stage}_block{number}"
 
 

@@ -73,6 +73,18 @@ def vggnet(
     """
     check_one_of("depth", depth, tuple(_CONVOLUTIONS))
     check_one_of("head", head, ("pooled", "paper"))
+    if head == "paper" and hidden_units:
+        msg = (
+            "`hidden_units` are for head='pooled'; the paper's head has two layers of 4096. "
+            f"Received: hidden_units={hidden_units!r}."
+        )
+        raise ValueError(msg)
+    if head == "paper" and include_top and None in input_shape:
+        msg = (
+            "`input_shape` must give height and width for head='paper', whose first layer has a "
+            f"weight for each place. Received: input_shape={input_shape!r}. Use head='pooled'."
+        )
+        raise ValueError(msg)
     inputs = image_input(input_shape, least_size=32)
     x = scaling_inside(inputs, mode)
     for number, filters in enumerate(_FILTERS, start=1):

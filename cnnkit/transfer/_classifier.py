@@ -9,6 +9,7 @@ from keras import layers
 from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.models._ends import scaling_inside
 from cnnkit.preprocess import mode_for
+from cnnkit.preprocess._modes import scales_inside
 
 HEAD = "head_"  # every layer of the head has a name that begins so
 
@@ -26,7 +27,8 @@ def build_classifier(
     """Put a classifier on a backbone, with the scaling of images inside.
 
     The model is one flat functional model; it shares the layers of the backbone, so that training
-    it trains the backbone. It is compiled, and saved it needs nothing but Keras.
+    it trains the backbone: a second classifier wants a backbone of its own. It is compiled, and
+    saved it needs nothing but Keras.
 
     Args:
         backbone: A model without its classifier, for example
@@ -62,6 +64,12 @@ def build_classifier(
     _check_no_top(backbone)
     if mode == "auto":
         mode = mode_for(backbone)
+    elif mode != "none" and scales_inside(backbone):
+        msg = (
+            "`mode` must be 'auto' or 'none' for a backbone that scales inside, or images would be "
+            f"scaled twice. Received: mode={mode!r}."
+        )
+        raise ValueError(msg)
     inputs = keras.Input(backbone.input_shape[1:])
     # `call` runs the backbone's layers one by one: a flat graph, where calling it would nest it.
     x = backbone.call(scaling_inside(inputs, mode))
@@ -80,11 +88,11 @@ def build_classifier(
 
 
 def _units(classes: int | Sequence[str]) -> int:
-    if isinstance(classes, int):
+    if hasattr(classes, "__index__"):
         return check_whole_number("classes", classes)
-    if isinstance(classes, str) or len(classes) < 2:
+    if isinstance(classes, str) or len(set(classes)) < max(2, len(classes)):
         msg = (
-            "`classes` must be a number or a list of at least two names. "
+            "`classes` must be a number or a list of at least two names, all different. "
             f"Received: classes={classes!r}. One sigmoid unit for two classes is classes=1."
         )
         raise ValueError(msg)
@@ -92,13 +100,15 @@ def _units(classes: int | Sequence[str]) -> int:
 
 
 def _check_no_top(backbone: keras.Model) -> None:
-    if getattr(backbone.layers[-1], "activation", None) in (
-        keras.activations.softmax,
-        keras.activations.sigmoid,
-    ):
+    if not backbone.built:
+        msg = "`backbone` must know its input. Received: a model that is not built. Add an Input."
+        raise ValueError(msg)
+    last = backbone.layers[-1]
+    ends = (keras.activations.softmax, keras.activations.sigmoid)
+    if isinstance(last, layers.Softmax) or getattr(last, "activation", None) in ends:
         msg = (
             "`backbone` must end with features, not with a classifier. Received: a model that ends "
-            f"with {backbone.layers[-1].name!r}. Build it with include_top=False."
+            f"with {last.name!r}. Build it with include_top=False."
         )
         raise ValueError(msg)
 

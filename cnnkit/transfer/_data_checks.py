@@ -9,32 +9,61 @@ from numpy.typing import NDArray
 
 from cnnkit.preprocess._modes import scales_inside
 
+_INFINITE = -1  # tf.data.INFINITE_CARDINALITY; TensorFlow is not imported here
 
-def count_batches(data: Any, batch_size: int) -> int:
+
+def count_batches(train: Any, batch_size: int) -> int:
     """Return the number of batches in an epoch of arrays, a dataset or a PyDataset."""
-    if isinstance(data, tuple):
-        return math.ceil(len(data[0]) / batch_size)
+    if isinstance(train, tuple):
+        return math.ceil(len(train[0]) / batch_size)
     try:
-        return len(data)
+        return len(train)
     except TypeError:
         msg = (
-            "`train` must know its number of batches. Received: a dataset of unknown cardinality. "
-            "Use `tf.data.experimental.assert_cardinality`."
+            "`train` must know its number of batches. Received: "
+            f"{type(train).__name__} of unknown length. Use "
+            "`tf.data.experimental.assert_cardinality`."
         )
         raise ValueError(msg) from None
 
 
 def check_data(model: keras.Model, name: str, data: Any, batch_size: int) -> None:
-    """Raise a ValueError unless the first batch fits the model's input, scaling and classes."""
-    if count_batches(data, batch_size) == 0:
-        msg = f"`{name}` must hold at least one image. Received: no batches."
-        raise ValueError(msg)
-    images, targets = _first_batch(data, batch_size)
-    check_scaling(model, name, images)
+    """Raise a ValueError unless the data fits the model's input, scaling and classes."""
+    _check_kind(name, data)
+    images, targets = _sample(name, data, batch_size)
+    _check_scaling(model, name, images)
     _check_targets(model, name, targets)
 
 
-def check_scaling(model: keras.Model, name: str, images: NDArray[Any]) -> None:
+def _check_kind(name: str, data: Any) -> None:
+    """Raise a ValueError unless data is a pair of arrays or gives a finite number of batches."""
+    if hasattr(data, "cardinality") and int(data.cardinality()) == _INFINITE:
+        msg = f"`{name}` must be finite. Received: an endless dataset. Leave `.repeat()` out."
+        raise ValueError(msg)
+    is_pair = isinstance(data, tuple) and len(data) == 2
+    gives_batches = hasattr(data, "__iter__") and not isinstance(data, tuple | list | dict)
+    if is_pair or (gives_batches and not hasattr(data, "columns")):
+        return
+    size = f" of {len(data)}" if isinstance(data, tuple | list) else ""
+    msg = (
+        f"`{name}` must be a pair of arrays (images, targets), a dataset or a PyDataset. "
+        f"Received: {type(data).__name__}{size}. `cnnkit.data.image_dataset` makes a dataset of a "
+        "table; sample weights go into a dataset."
+    )
+    raise ValueError(msg)
+
+
+def _sample(name: str, data: Any, batch_size: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return some images, and the targets of all arrays or of the first batch."""
+    batch = (data[0][:batch_size], data[1]) if isinstance(data, tuple) else next(iter(data), None)
+    if batch is None or not len(batch[0]):
+        msg = f"`{name}` must hold at least one image. Received: none."
+        raise ValueError(msg)
+    images, targets = map(keras.ops.convert_to_numpy, batch[:2])
+    return images, targets
+
+
+def _check_scaling(model: keras.Model, name: str, images: NDArray[Any]) -> None:
     """Raise a ValueError if images are scaled already and the model scales too."""
     if not scales_inside(model) or np.issubdtype(images.dtype, np.integer):
         return
@@ -47,36 +76,39 @@ def check_scaling(model: keras.Model, name: str, images: NDArray[Any]) -> None:
         raise ValueError(msg)
 
 
-def _first_batch(data: Any, batch_size: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    if isinstance(data, tuple):
-        images, targets = data[0][:batch_size], data[1][:batch_size]
-    else:
-        images, targets = next(iter(data))[:2]
-    convert = keras.ops.convert_to_numpy
-    return convert(images), convert(targets)
-
-
 def _check_targets(model: keras.Model, name: str, targets: NDArray[Any]) -> None:
     units = model.output_shape[-1]
     one_hot = targets.ndim == 2 and targets.shape[1] > 1
     if one_hot and targets.shape[1] != units:
+        advice = (
+            "Use label_mode='binary' for one output."
+            if units == 1
+            else f"Build the model for {targets.shape[1]} classes."
+        )
         msg = (
             f"`{name}` must have as many classes as the model has outputs, {units}. "
-            f"Received: one-hot labels of {targets.shape[1]} classes. Build the model with "
-            f"n_classes={targets.shape[1]}."
+            f"Received: one-hot labels of {targets.shape[1]} classes. {advice}"
         )
         raise ValueError(msg)
-    if not one_hot and units > 1 and targets.max() >= units:
+    if one_hot:
+        return
+    if targets.min() < 0 or targets.max() > max(1, units - 1):
         msg = (
-            f"`{name}` must have labels below the number of the model's outputs, {units}. "
-            f"Received: a label of {int(targets.max())}."
+            f"`{name}` must have labels from 0 to {max(1, units - 1)}, as the model has {units} "
+            f"output(s). Received: labels from {targets.min():g} to {targets.max():g}."
         )
         raise ValueError(msg)
-    wants_one_hot = "categorical" in str(model.loss) and "sparse" not in str(model.loss)
-    if wants_one_hot and not one_hot:
+    loss = _plain_name(model.loss)
+    if loss.startswith("categorical"):
         msg = (
-            f"`{name}` must have one-hot labels, because the model's loss is {model.loss!r}. "
+            f"`{name}` must have one-hot labels, because the model's loss is {loss!r}. "
             f"Received: labels of shape {targets.shape}. Use label_mode='categorical', or compile "
             "the model with loss='sparse_categorical_crossentropy'."
         )
         raise ValueError(msg)
+
+
+def _plain_name(loss: Any) -> str:
+    """Return the name of a loss given as a string, a function or an object, in small letters."""
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    return name.lower()

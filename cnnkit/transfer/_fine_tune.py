@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from cnnkit._metric_names import lower_is_better
 from cnnkit._validation import check_whole_number
 from cnnkit.transfer._classifier import HEAD
 from cnnkit.transfer._data_checks import check_data, count_batches
@@ -46,20 +47,24 @@ def fine_tune(
         epochs: Epochs of the second stage; 0 trains the head only.
         head: Name of the first layer of the head; not needed after `build_classifier`.
         head_learning_rate: Peak rate of the first stage.
-        learning_rate: Peak rate of the second stage.
+        learning_rate: Peak rate of the second stage; if that ends worse than the first, which
+            the history shows, lower it to 1e-4.
         batch_size: Images a batch, for arrays.
-        monitor: What the best epoch is best in: `"val_loss"` or another logged quantity;
-            those with `"acc"` or `"auc"` in their names are the better the higher.
-        callbacks: Keras callbacks, used in both stages.
+        monitor: What the best epoch is best in: `"val_loss"` or another logged quantity. Losses
+            and errors are the better the lower, all else the higher.
+        callbacks: Keras callbacks, used in both stages; none that sets the learning rate. A
+            `CSVLogger` needs `append=True` to keep both.
         verbose: As in `fit`.
 
     Returns:
         A Keras History over both stages; its `"stage"` says which epoch belongs to which.
-        Afterwards the model holds a stock Adam optimizer at a tenth of `learning_rate`.
+        Afterwards the model holds a stock Adam optimizer at a tenth of `learning_rate`. The
+        model's `history` is the same object, also after an interrupt.
 
     Raises:
         ValueError: If the model is not compiled, its head can't be found, the classes of the data
-            do not fit, or the data is scaled although the model scales inside.
+            do not fit, the data is scaled although the model scales inside, or the monitored
+            quantity is not logged.
 
     Example:
         >>> import keras, numpy as np
@@ -75,6 +80,8 @@ def fine_tune(
     """
     check_whole_number("head_epochs", head_epochs, least=0)
     check_whole_number("epochs", epochs, least=0)
+    check_whole_number("batch_size", batch_size)
+    _check_callbacks(callbacks)
     head_names = _head_names(model, head)
     for name, data in (("train", train), ("validation", validation)):
         check_data(model, name, data, batch_size)
@@ -103,9 +110,18 @@ def fine_tune(
     finally:
         best.restore(model)
         renew_train_step(model, keras.optimizers.Adam(learning_rate / 10))
-        # Built, so that the model can be saved now and loaded without a warning.
-        model.optimizer.build(model.trainable_variables)
     return history
+
+
+def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    rivals = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
+    rival = next((callback for callback in callbacks if isinstance(callback, rivals)), None)
+    if rival is not None:
+        msg = (
+            "`callbacks` must not set the learning rate, because the stages do. "
+            f"Received: {type(rival).__name__}. Leave it out, or train with `fit`."
+        )
+        raise ValueError(msg)
 
 
 def _train_options(train: Any, batch_size: int) -> dict[str, Any]:
@@ -120,6 +136,9 @@ def _train_options(train: Any, batch_size: int) -> dict[str, Any]:
 
 def _head_names(model: keras.Model, head: str | None) -> list[str]:
     """Return the names of the layers from the head on."""
+    if len(model.outputs) != 1:
+        msg = f"`model` must have one output, the classes. Received: {len(model.outputs)} outputs."
+        raise ValueError(msg)
     if not model.compiled:
         msg = (
             "`model` must be compiled. Received: a model without loss. Call `model.compile` first."
@@ -162,7 +181,7 @@ class _BestWeights(keras.callbacks.Callback):
     def __init__(self, monitor: str) -> None:
         super().__init__()
         self.monitor = monitor
-        self.sign = -1.0 if "acc" in monitor or "auc" in monitor else 1.0
+        self.sign = 1.0 if lower_is_better(monitor) else -1.0
         self.best = float("inf")
         self.weights: Any = None
 

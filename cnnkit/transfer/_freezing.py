@@ -22,7 +22,8 @@ def freeze(
     a fresh optimizer of the same settings and a fresh train step; loss and metrics are kept.
 
     Args:
-        model: A functional or Sequential model; models inside it are looked into.
+        model: The model that is trained, functional or Sequential; models inside it are looked
+            into. Freezing a backbone does not reach the train step of a model around it.
         first: Number of layers to freeze from the input on, counted as in `model.layers`, with
             the layers of a nested model in its place.
         names: Names of the layers to freeze; the name of a nested model means all of it.
@@ -45,7 +46,7 @@ def freeze(
     if first is not None:
         chosen = leaves[: _count("first", first, leaves)]
     if names is not None:
-        chosen = [*chosen, *_named(model, names)]
+        chosen = [*chosen, *_named(model, "names", names)]
     _set_trainable(model, chosen, trainable=False)
     return model
 
@@ -62,10 +63,12 @@ def unfreeze(
 
     BatchNormalization that has been trained before stays frozen unless `batch_norm=True`: with it
     live, a few batches of new data destroy the statistics that the backbone was trained with. One
-    whose statistics are still at their start has nothing to lose and trains.
+    whose statistics are still at their start has nothing to lose and trains. So name the layers of
+    a head whose BatchNormalization has been trained and frozen since, with `batch_norm=True`.
 
     Args:
-        model: A functional or Sequential model; models inside it are looked into.
+        model: The model that is trained, functional or Sequential; models inside it are looked
+            into.
         last: Number of layers to unfreeze, counted from the output.
         from_layer: Name of the first layer to unfreeze; all after it follow.
         names: Names of the layers to unfreeze; the name of a nested model means all of it.
@@ -89,10 +92,10 @@ def unfreeze(
     if last is not None:
         chosen = leaves[len(leaves) - _count("last", last, leaves) :]
     if from_layer is not None:
-        start = leaves.index(_named(model, [from_layer])[0])
+        start = leaves.index(_named(model, "from_layer", [from_layer])[0])
         chosen = [*chosen, *leaves[start:]]
     if names is not None:
-        chosen = [*chosen, *_named(model, names)]
+        chosen = [*chosen, *_named(model, "names", names)]
     if not batch_norm:
         chosen = [layer for layer in chosen if not _is_trained_batch_norm(layer)]
     _set_trainable(model, chosen, trainable=True)
@@ -102,26 +105,34 @@ def unfreeze(
 def leaf_layers(model: keras.Model) -> Iterator[Any]:
     """Yield the layers of a model and of the models inside it, from the input on."""
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from leaf_layers(layer)
-        else:
+        inner = _model_in(layer)
+        if inner is None:
             yield layer
+        else:
+            yield from leaf_layers(inner)
 
 
-def renew_train_step(model: keras.Model, optimizer: Any = None) -> None:
+def _model_in(layer: Any) -> keras.Model | None:
+    """Return the model that a layer is, or that it wraps as TimeDistributed does."""
+    inner = getattr(layer, "layer", layer)
+    return inner if isinstance(inner, keras.Model) else None
+
+
+def renew_train_step(model: keras.Model, optimizer: Any) -> None:
     """Give a compiled model a fresh optimizer and a train step that knows what is trainable.
 
     `compile_from_config` can't restore a lambda or local loss; assigning the optimizer keeps it.
+    What `save` writes of the compilation is a record of its own, which is brought up to date.
     """
-    if not model.compiled:
-        return
+    was_built = model.optimizer.built
     scaled = keras.optimizers.LossScaleOptimizer  # what mixed_float16 wraps around an optimizer
-    if optimizer is None:
-        optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
-    elif isinstance(model.optimizer, scaled):
+    if isinstance(model.optimizer, scaled) and not isinstance(optimizer, scaled):
         optimizer = scaled(optimizer)
     model.optimizer = optimizer
+    model._compile_config.config["optimizer"] = optimizer
     model.make_train_function(force=True)
+    if was_built:  # or Keras warns when it loads the saved model
+        optimizer.build(model.trainable_variables)
 
 
 def _count(name: str, value: int, leaves: Sequence[Any]) -> int:
@@ -135,8 +146,11 @@ def _count(name: str, value: int, leaves: Sequence[Any]) -> int:
     return count
 
 
-def _named(model: keras.Model, names: Sequence[str]) -> list[Any]:
+def _named(model: keras.Model, argument: str, names: Sequence[str]) -> list[Any]:
     """Return the leaves that are called `names` or lie in models called so, in the given order."""
+    if isinstance(names, str):
+        msg = f"`names` must be a list of names. Received: names={names!r}. Write [{names!r}]."
+        raise TypeError(msg)
     leaves: dict[str, list[Any]] = {}
     for name, layer in _names_and_leaves(model):
         leaves.setdefault(name, []).append(layer)
@@ -144,18 +158,19 @@ def _named(model: keras.Model, names: Sequence[str]) -> list[Any]:
     if unknown:
         near = get_close_matches(unknown[0], leaves, n=3)
         hint = f"The closest: {', '.join(near)}." if near else "See `model.summary()`."
-        msg = f"`names` must be names of layers of the model. Received: {unknown!r}. {hint}"
+        msg = f"`{argument}` must name layers of the model. Received: {unknown!r}. {hint}"
         raise ValueError(msg)
     return [layer for name in names for layer in leaves[name]]
 
 
 def _names_and_leaves(model: keras.Model) -> Iterator[tuple[str, Any]]:
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from ((layer.name, leaf) for leaf in leaf_layers(layer))
-            yield from _names_and_leaves(layer)
-        else:
+        inner = _model_in(layer)
+        if inner is None:
             yield layer.name, layer
+        else:
+            yield from ((layer.name, leaf) for leaf in leaf_layers(inner))
+            yield from _names_and_leaves(inner)
 
 
 def _is_trained_batch_norm(layer: Any) -> bool:
@@ -171,6 +186,9 @@ def _set_trainable(model: keras.Model, chosen: Sequence[Any], *, trainable: bool
     A frozen model hides the state of its layers, and setting it sets all of them: so the leaves'
     states are noted first and set again after.
     """
+    optimizer = None
+    if model.compiled:  # made first: where that fails nothing has changed
+        optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
     states = {id(layer): layer.trainable for layer in leaf_layers(model)}
     states.update({id(layer): trainable for layer in chosen})
     for container in _containers(model):
@@ -179,11 +197,15 @@ def _set_trainable(model: keras.Model, chosen: Sequence[Any], *, trainable: bool
     for layer in leaf_layers(model):
         if layer.trainable != states[id(layer)]:
             layer.trainable = states[id(layer)]
-    renew_train_step(model)
+    if optimizer is not None:
+        renew_train_step(model, optimizer)
 
 
-def _containers(model: keras.Model) -> Iterator[keras.Model]:
+def _containers(model: keras.Model) -> Iterator[Any]:
+    """Yield a model and, from the outside in, whatever holds layers inside it."""
     yield model
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _containers(layer)
+        inner = _model_in(layer)
+        if inner is not None:
+            yield layer
+            yield from _containers(inner)

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from cnnkit._metric_names import lower_is_better
 from cnnkit.viz._axes import BLUE, ORANGE, panels
 
 Curves = dict[str, list[Any]]
 NAN = float("nan")
-_LOWER_IS_BETTER = ("loss", "error", "crossentropy", "divergence", "mae", "mse", "hinge")
 
 
 def plot_history(
@@ -118,15 +118,14 @@ def _plot_metric(ax: Axes, curves: Curves, metric: str) -> None:
         # Epochs without validation leave no gap in the line.
         values, places = zip(*known, strict=True)
         ax.plot(places, values, color=ORANGE, marker=marker, label="validation")
-        lower_is_better = any(word in metric for word in _LOWER_IS_BETTER)
-        best, epoch = (min if lower_is_better else max)(known, key=itemgetter(0))
+        best, epoch = (min if lower_is_better(metric) else max)(known, key=itemgetter(0))
         ax.plot(epoch, best, "o", color=ORANGE, label=f"best: {best:.3g} (epoch {epoch})")
     ax.set(xlabel="epoch", ylabel=metric)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _mark_stages(ax: Axes, stages: Sequence[str]) -> None:
-    """Draw a line between two stages, and each one's name at the bottom where it begins."""
+    """Draw a line between two stages, and each one's name above the panel where it begins."""
     starts = [0, *(epoch for epoch, (a, b) in enumerate(pairwise(stages), 1) if a != b)]
     if len(starts) == 1:
         return
@@ -135,9 +134,9 @@ def _mark_stages(ax: Axes, stages: Sequence[str]) -> None:
             ax.axvline(start + 0.5, color="0.6", linewidth=1, linestyle=":")
         ax.annotate(
             stages[start],
-            (start + 0.5, 0) if start else (0, 0),
+            (start + 0.5, 1) if start else (0, 1),
             xycoords=("data" if start else "axes fraction", "axes fraction"),
-            xytext=(3, 3),
+            xytext=(0, 3),
             textcoords="offset points",
             color="0.4",
             fontsize="small",

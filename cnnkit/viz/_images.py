@@ -140,6 +140,9 @@ def _draw(transform: Any, picture: NDArray[np.uint8], seed: int | None, draw: in
 
 def _several(images: Any) -> Any:
     """Return `images`, or raise if it is one image: its rows would be drawn as images."""
+    if hasattr(images, "columns"):
+        msg = "`images` must be arrays or paths. Received: a table. Pass table['file_paths']."
+        raise ValueError(msg)
     one_array = isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] in (3, 4)
     if one_array or isinstance(images, str | os.PathLike):
         msg = (

@@ -20,6 +20,7 @@ def plot_pixel_histogram(
 
     Args:
         image: An image `(height, width, channels)` with 1 or 3 channels, in any scaling.
+            Three channels are taken for red, green and blue; after mode "caffe" they are not.
         bins: Number of bars, shared by all panels; at most so many for whole numbers, where each
             bar holds equally many values.
         axes: Panels to draw on, one a channel; a new figure by default.

@@ -259,3 +259,10 @@ class TestImageDataGenerator:
         """A wrong mode is refused when the generator is made."""
         with pytest.raises(ValueError, match=r"Received: mode='keras'"):
             image_data_generator(mode="keras")
+
+
+@pytest.mark.parametrize("option", [{"rotation_range": 90}, {"horizontal_flip": True}])
+def test_validation_split_beside_keras_augmentation_is_refused(option):
+    """Keras's own augmentations reach the validation part too."""
+    with pytest.raises(ValueError, match=r"`validation_split` can't stand beside a transform"):
+        image_data_generator(validation_split=0.2, **option)

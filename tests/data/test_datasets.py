@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from cnnkit.data import image_dataset, list_images, read_image
+from cnnkit.data import Split, image_dataset, list_images, read_image
 from cnnkit.preprocess import scale
 
 LEVELS = list(range(0, 240, 10))
@@ -721,3 +721,9 @@ class TestErrors:
         levels_of(image_dataset(table, (4, 4), shuffle=True))
 
         pd.testing.assert_frame_equal(before, table)
+
+
+def test_a_split_is_no_source(table):
+    """The error says to pass one of its parts."""
+    with pytest.raises(TypeError, match=r"Received: a Split\. Pass split\.train"):
+        image_dataset(Split(table, table, table), (4, 4))

@@ -339,7 +339,8 @@ class TestErrors:
     def test_same_classes_in_another_order(self, level_table):
         """The same names in another order are another order."""
         one = level_table([0, 10], ["a", "b"])
-        other = one.assign(target_names=one["target_names"].cat.reorder_categories(["b", "a"]))
+        names = one["target_names"].cat.reorder_categories(["b", "a"])
+        other = one.assign(target_names=names, targets=names.cat.codes)
 
         with pytest.raises(ValueError, match=r"Received: \['a', 'b'\], \['a', 'b'\] and \['b'"):
             flow_from_tables(Split(one, one, other), (4, 4))

@@ -45,6 +45,33 @@ def test_an_identity_block_refuses_other_channels() -> None:
         identity_block(keras.Input((8, 8, 16)), 3, [16, 16, 64], stage=2, block="b")
 
 
+@pytest.mark.parametrize("add_block", [identity_block, conv_block])
+@pytest.mark.parametrize("filters", [64, [64, 256]])
+def test_filters_that_are_not_three_are_refused(add_block, filters) -> None:
+    """A block has three convolutions."""
+    with pytest.raises(ValueError, match=r"`filters` must be three numbers.*Received: filters="):
+        add_block(keras.Input((8, 8, 64)), 3, filters, stage=2, block="b")
+
+
+@pytest.mark.parametrize("block", ["A", "", 0])
+def test_a_block_is_a_letter_or_a_number(block) -> None:
+    """Other places would give names that no weight file has."""
+    with pytest.raises(ValueError, match=r"`block` must be a letter from 'a' or a number from 1"):
+        conv_block(keras.Input((8, 8, 64)), 3, [4, 4, 16], stage=2, block=block)
+
+
+def test_hidden_units_beside_the_paper_head_are_refused() -> None:
+    """They would be ignored."""
+    with pytest.raises(ValueError, match=r"`hidden_units` are for head='pooled'"):
+        vggnet((32, 32, 3), head="paper", hidden_units=(120,))
+
+
+def test_the_paper_head_needs_height_and_width() -> None:
+    """Its first layer has a weight for each place."""
+    with pytest.raises(ValueError, match=r"`input_shape` must give height and width for head="):
+        vggnet((None, None, 3), head="paper")
+
+
 def test_conv_block_halves_height_and_width() -> None:
     """The default strides are those of the paper's later stages."""
     x = conv_block(keras.Input((8, 8, 16)), 3, [4, 4, 32], stage=3, block="a")

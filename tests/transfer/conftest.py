@@ -36,7 +36,12 @@ def classifier(backbone) -> keras.Model:
 def nested(rng) -> keras.Model:
     """A backbone inside a Sequential model, as courses build it."""
     model = keras.Sequential(
-        [keras.Input((8, 8, 3)), make_backbone(rng), layers.Flatten(name="flat"), layers.Dense(3)]
+        [
+            keras.Input((8, 8, 3)),
+            make_backbone(rng),
+            layers.Flatten(name="flat"),
+            layers.Dense(3, activation="softmax"),
+        ]
     )
     model.compile("adam", loss="sparse_categorical_crossentropy")
     return model

@@ -118,7 +118,46 @@ def test_a_backbone_with_its_classifier_is_refused() -> None:
         build_classifier(simple_cnn((16, 16, 3), 10, mode="unit"), 3)
 
 
-@pytest.mark.parametrize("classes", ["cat", ["cat"], []])
+def test_a_mode_beside_scaling_inside_is_refused(backbone) -> None:
+    """Images would be scaled twice."""
+    with pytest.raises(ValueError, match=r"`mode` must be 'auto' or 'none' for a backbone that sc"):
+        build_classifier(backbone, 3, mode="torch")
+
+
+def test_a_backbone_that_ends_with_a_softmax_layer_is_refused(backbone) -> None:
+    """A classifier may end with a layer of its own for the softmax."""
+    x = keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(backbone.output))
+
+    with pytest.raises(ValueError, match="`backbone` must end with features"):
+        build_classifier(keras.Model(backbone.input, x), 3)
+
+
+def test_an_unbuilt_backbone_is_refused() -> None:
+    """Without an input nothing can be put in front."""
+    with pytest.raises(ValueError, match=r"`backbone` must know its input.*Add an Input"):
+        build_classifier(keras.Sequential([keras.layers.Conv2D(4, 3)]), 3, mode="none")
+
+
+def test_a_number_of_classes_may_come_from_numpy(backbone) -> None:
+    """`targets.max() + 1` is a NumPy integer."""
+    assert (None, 3) == build_classifier(backbone, np.int8(3)).output_shape
+
+
+@pytest.mark.parametrize(
+    ("pooling", "reduce"), [("avg", np.mean), ("max", np.max)], ids=["avg", "max"]
+)
+def test_pooling_is_what_its_name_says(pooling, reduce, backbone, data) -> None:
+    """The vector is the mean or the maximum of each feature map."""
+    model = build_classifier(backbone, 3, pooling=pooling)
+    vector = keras.Model(model.input, model.get_layer("head_pool").output)
+    maps = backbone.predict_on_batch(data[0])
+
+    np.testing.assert_allclose(
+        vector.predict_on_batch(data[0]), reduce(maps, axis=(1, 2)), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("classes", ["cat", ["cat"], [], ["cat", "cat"]])
 def test_fewer_than_two_names_are_refused(classes, backbone) -> None:
     """A list of one name, or a string, is a mistake."""
     with pytest.raises(ValueError, match=r"`classes` must be a number or a list of at least two"):

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from cnnkit.models import simple_cnn
@@ -157,8 +158,18 @@ def test_a_stock_optimizer_is_left_behind(classifier, data) -> None:
     assert not trainable_summary(classifier).attrs["stale"]
 
 
-def test_a_tuned_model_is_saved_and_loaded(classifier, data, tmp_path) -> None:
-    """The file opens, optimizer and all, and computes the same."""
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: "adam",
+        lambda: keras.optimizers.SGD(0.1, momentum=0.9),
+        lambda: keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 100)),
+    ],
+    ids=["adam", "sgd", "schedule"],
+)
+def test_a_tuned_model_is_saved_and_loaded(optimizer, classifier, data, tmp_path) -> None:
+    """The file opens, optimizer and all, whatever optimizer there was before."""
+    classifier.compile(optimizer(), loss="categorical_crossentropy")
     fine_tune(classifier, data, data, head_epochs=1, epochs=1, verbose=0)
     classifier.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -166,6 +177,57 @@ def test_a_tuned_model_is_saved_and_loaded(classifier, data, tmp_path) -> None:
     np.testing.assert_array_equal(
         classifier.predict_on_batch(data[0]), loaded.predict_on_batch(data[0])
     )
+    assert classifier.optimizer.get_config() == loaded.optimizer.get_config()
+
+
+def test_a_checkpoint_of_a_stage_opens(classifier, data, tmp_path) -> None:
+    """What ModelCheckpoint writes in mid-stage is a whole model."""
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True)
+    fine_tune(classifier, data, data, head_epochs=1, epochs=1, callbacks=[checkpoint], verbose=0)
+    loaded = keras.saving.load_model(tmp_path / "best.keras")
+
+    assert "CosineDecay" in type(loaded.optimizer._learning_rate).__name__
+
+
+def test_batch_norm_of_the_head_trains(backbone, data) -> None:
+    """A head's own BatchNorm is no part of what is kept."""
+    x = keras.layers.GlobalAveragePooling2D(name="head_pool")(backbone.output)
+    x = keras.layers.BatchNormalization(name="head_bn")(x)
+    outputs = keras.layers.Dense(3, activation="softmax", name="head_dense")(x)
+    model = keras.Model(backbone.input, outputs)
+    model.get_layer("head_bn").moving_mean.assign(np.ones(4))
+    model.compile("adam", loss="categorical_crossentropy")
+    before = weights_of(model)
+    fine_tune(model, data, data, head_epochs=2, epochs=0, verbose=0)
+
+    assert {"head_bn", "head_dense"} == changed(before, model)
+
+
+def score(truth: object, guess: object) -> object:
+    """A metric whose name is no loss's: the mean probability of the first class."""
+    del truth
+    return keras.ops.mean(guess[:, 0])
+
+
+def test_a_score_is_the_better_the_higher(classifier, data) -> None:
+    """Whatever is neither a loss nor an error is maximized."""
+    record = Record()
+    classifier.compile("adam", loss="categorical_crossentropy", metrics=[score])
+    history = fine_tune(
+        classifier,
+        data,
+        data,
+        head_epochs=3,
+        epochs=4,
+        learning_rate=0.05,
+        monitor="val_score",
+        callbacks=[record],
+        verbose=0,
+    )
+    values = history.history["val_score"]
+
+    assert np.argmin(values) != np.argmax(values)
+    assert all(map(np.array_equal, record.weights[np.argmax(values)], classifier.get_weights()))
 
 
 def test_datasets_and_arrays_train_alike(backbone, data) -> None:
@@ -244,7 +306,7 @@ def test_labels_that_are_too_large_are_refused(nested, data) -> None:
     """A class number must be below the number of outputs."""
     wrong = data[0], np.arange(12)
 
-    with pytest.raises(ValueError, match=r"labels below the number of the model's outputs, 3.* 11"):
+    with pytest.raises(ValueError, match=r"`train` must have labels from 0 to 2, .* from 0 to 11"):
         fine_tune(nested, wrong, wrong, head_epochs=1, epochs=1, head="flat")
 
 
@@ -254,6 +316,37 @@ def test_class_numbers_are_refused_by_a_loss_for_one_hot(classifier, data) -> No
 
     with pytest.raises(ValueError, match=r"`train` must have one-hot labels.*label_mode='categor"):
         fine_tune(classifier, wrong, wrong, head_epochs=1, epochs=1)
+
+
+@pytest.mark.parametrize(
+    "loss", [keras.losses.CategoricalCrossentropy(), keras.losses.categorical_crossentropy]
+)
+def test_class_numbers_are_refused_by_losses_of_any_form(loss, classifier, data) -> None:
+    """An object and a function want one-hot labels like their name does."""
+    classifier.compile("adam", loss=loss)
+    wrong = data[0], data[1].argmax(axis=1)
+
+    with pytest.raises(ValueError, match=r"one-hot labels, because.*loss is 'categorical_?cross"):
+        fine_tune(classifier, wrong, wrong, head_epochs=1, epochs=1)
+
+
+def test_class_numbers_are_taken_by_a_sparse_loss(classifier, data) -> None:
+    """A loss object for class numbers is not mistaken for one of one-hot labels."""
+    classifier.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy())
+    numbers = data[0], data[1].argmax(axis=1)
+
+    history = fine_tune(classifier, numbers, numbers, head_epochs=1, epochs=0, verbose=0)
+    assert 1 == len(history.epoch)
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [keras.callbacks.ReduceLROnPlateau(), keras.callbacks.LearningRateScheduler(lambda *_: 0.1)],
+)
+def test_callbacks_that_set_the_rate_are_refused(callback, classifier, data) -> None:
+    """Two schedules at once are a mistake that Keras reports in mid-training only."""
+    with pytest.raises(ValueError, match=r"`callbacks` must not set the learning rate.*Received: "):
+        fine_tune(classifier, data, data, head_epochs=1, epochs=1, callbacks=[callback])
 
 
 def test_an_empty_validation_set_is_refused(classifier, data) -> None:
@@ -268,6 +361,75 @@ def test_an_unknown_monitor_is_refused(classifier, data) -> None:
     """The error lists what is logged."""
     with pytest.raises(ValueError, match=r"`monitor` must be one of accuracy, loss, val_accuracy"):
         fine_tune(classifier, data, data, head_epochs=1, epochs=1, monitor="val_acc", verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "received"),
+    [
+        (None, "NoneType"),
+        ([1, 2], "list of 2"),
+        ((1, 2, 3), "tuple of 3"),
+        (pd.DataFrame({"file_paths": []}), "DataFrame"),
+    ],
+    ids=["nothing", "list", "sample weights", "table"],
+)
+@pytest.mark.parametrize("name", ["train", "validation"])
+def test_data_of_another_kind_is_refused(name, wrong, received, classifier, data) -> None:
+    """The error names the argument and says what makes a dataset of a table."""
+    parts = {"train": data, "validation": data, name: wrong}
+
+    with pytest.raises(ValueError, match=rf"`{name}` must be a pair of arrays.*: {received}.*`cnn"):
+        fine_tune(classifier, **parts, head_epochs=1, epochs=1)
+
+
+def test_an_endless_dataset_is_refused(classifier, data) -> None:
+    """Validation would never end."""
+    import tensorflow as tf
+
+    endless = tf.data.Dataset.from_tensor_slices(data).batch(4).repeat()
+
+    with pytest.raises(ValueError, match=r"`validation` must be finite.*Leave `.repeat\(\)` out"):
+        fine_tune(classifier, data, endless, head_epochs=1, epochs=1)
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # how Keras finds the end
+def test_validation_may_be_of_unknown_length(classifier, data) -> None:
+    """Only training needs to know its steps."""
+    import tensorflow as tf
+
+    filtered = tf.data.Dataset.from_tensor_slices(data).batch(4).filter(lambda *_: True)
+
+    history = fine_tune(classifier, data, filtered, head_epochs=1, epochs=0, verbose=0)
+    assert 1 == len(history.history["val_loss"])
+
+
+@pytest.mark.parametrize("labels", [[-1, 1], [0, 2]])
+def test_labels_of_one_unit_are_0_and_1(labels, backbone, data) -> None:
+    """A sigmoid knows no other."""
+    wrong = data[0], np.resize(labels, 12)
+
+    with pytest.raises(ValueError, match=r"`train` must have labels from 0 to 1, .*1 output"):
+        fine_tune(build_classifier(backbone, 1), wrong, wrong, head_epochs=1, epochs=1)
+
+
+@pytest.mark.parametrize("shape", [(12,), (12, 1)])
+def test_one_unit_trains_on_labels_of_both_shapes(shape, backbone, data) -> None:
+    """A row or a column of 0 and 1."""
+    binary = data[0], (np.arange(12) % 2).reshape(shape).astype("float32")
+
+    history = fine_tune(
+        build_classifier(backbone, 1), binary, binary, head_epochs=1, epochs=0, verbose=0
+    )
+    assert ["head"] == history.history["stage"]
+
+
+def test_two_outputs_are_refused(backbone, data) -> None:
+    """A classifier has one output."""
+    model = keras.Model(backbone.input, [backbone.output, backbone.output])
+    model.compile("adam", loss=["mse", "mse"])
+
+    with pytest.raises(ValueError, match=r"`model` must have one output.*Received: 2 outputs"):
+        fine_tune(model, data, data, head_epochs=1, epochs=1, head="conv2")
 
 
 def test_a_dataset_of_unknown_length_is_refused(classifier, data) -> None:

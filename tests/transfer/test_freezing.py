@@ -89,6 +89,14 @@ def test_layers_of_a_frozen_nested_backbone_can_be_unfrozen(nested, data, change
     assert {"conv2", nested.layers[-1].name} == changes(nested, images, targets.argmax(axis=1))
 
 
+def test_layers_of_a_frozen_model_can_be_unfrozen(classifier, data, changes) -> None:
+    """A model frozen as a whole is opened for the layers that are to train."""
+    classifier.trainable = False
+    unfreeze(classifier, names=["conv2"])
+
+    assert {"conv2"} == changes(classifier, *data)
+
+
 @pytest.mark.parametrize("name", ["classifier", "nested"])
 def test_fit_trains_what_the_summary_shows(name, request, data, changes) -> None:
     """After each call the weights that move are those of the trainable layers."""
@@ -170,17 +178,91 @@ def test_an_uncompiled_model_is_frozen_too(backbone) -> None:
 def test_an_unknown_name_is_refused_with_the_closest(classifier) -> None:
     """A name that matches nothing is an error."""
     with pytest.raises(
-        ValueError, match=r"`names` must be names of layers.*\['conv3'\]. The closest: conv[12]"
+        ValueError,
+        match=r"`names` must name layers of the model.*\['conv3'\]. The closest: conv[12]",
     ):
         freeze(classifier, names=["conv1", "conv3"])
 
 
 def test_a_failed_call_changes_nothing(classifier) -> None:
     """A wrong name beside a right one freezes neither."""
-    with pytest.raises(ValueError, match="names of layers"):
+    with pytest.raises(ValueError, match="must name layers"):
         freeze(classifier, names=["conv1", "conv3"])
 
     assert trained(classifier) == ALL
+
+
+def test_a_string_of_names_is_refused(classifier) -> None:
+    """A string is no list of names, although Python would take its letters for one."""
+    with pytest.raises(TypeError, match=r"`names` must be a list.*Write \['conv1'\]"):
+        freeze(classifier, names="conv1")
+
+
+def test_an_unknown_layer_is_refused_by_its_argument(classifier) -> None:
+    """The error speaks of the argument that was given."""
+    with pytest.raises(ValueError, match=r"`from_layer` must name layers.*\['conv9'\]"):
+        unfreeze(classifier, from_layer="conv9")
+
+
+def test_batch_norm_with_trained_variance_stays_frozen(classifier) -> None:
+    """Mean or variance tell that it has been trained."""
+    layer = classifier.get_layer("bn2")
+    layer.moving_mean.assign(np.zeros(4))
+    layer.moving_variance.assign(np.full(4, 2.0))
+    unfreeze(freeze(classifier))
+
+    assert ALL - {"bn1", "bn2"} == trained(classifier)
+
+
+def test_a_model_under_a_wrapper_is_looked_into() -> None:
+    """TimeDistributed hides a model; its trained BatchNorm stays frozen, the rest trains."""
+    inner = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, name="d"), keras.layers.BatchNormalization()]
+    )
+    inner.layers[-1].moving_mean.assign(np.ones(3))
+    model = keras.Sequential([keras.Input((2, 4)), keras.layers.TimeDistributed(inner)])
+    unfreeze(freeze(model))
+
+    assert ["kernel", "bias"] == [weight.name for weight in model.trainable_weights]
+
+
+def test_a_failed_renewal_changes_nothing(classifier) -> None:
+    """An optimizer that can't be made again leaves the layers as they were."""
+
+    class Local(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 0.1
+
+        def get_config(self):
+            return {}
+
+    classifier.compile(keras.optimizers.SGD(Local()), loss="mse")
+    before = [layer.trainable for layer in classifier.layers]
+    with pytest.raises(Exception, match="Local"):
+        freeze(classifier)
+
+    assert before == [layer.trainable for layer in classifier.layers]
+
+
+def test_the_saved_optimizer_is_the_fresh_one(classifier, data, tmp_path) -> None:
+    """A file saved after a change opens without a warning, with the settings kept."""
+    classifier.compile(keras.optimizers.SGD(0.25, momentum=0.5), loss="mse")
+    classifier.fit(*data, verbose=0)
+    freeze(classifier, names=["conv1"])
+    classifier.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+
+    assert classifier.optimizer.get_config() == loaded.optimizer.get_config()
+
+
+def test_loss_scaling_is_kept(backbone) -> None:
+    """What mixed_float16 wraps around the optimizer stays around the fresh one."""
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.25))
+    backbone.compile(scaled, loss="mse")
+    freeze(backbone, names=["conv1"])
+
+    assert isinstance(backbone.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert 0.25 == float(keras.ops.convert_to_numpy(backbone.optimizer.learning_rate))
 
 
 @pytest.mark.parametrize(("function", "argument"), [(freeze, "first"), (unfreeze, "last")])

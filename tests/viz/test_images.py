@@ -4,6 +4,7 @@ import albumentations
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -518,3 +519,11 @@ def test_given_axes_can_be_one(image):
     _, given = plt.subplots()
 
     assert [given] == list(show_images([image], axes=given))
+
+
+def test_a_table_is_refused():
+    """The error names the column to pass."""
+    table = pd.DataFrame({"file_paths": ["a.png"]})
+
+    with pytest.raises(ValueError, match=r"Received: a table\. Pass table\['file_paths'\]"):
+        show_images(table)
