@@ -1,5 +1,7 @@
 """albumentations and scaling in the form that Keras's ImageDataGenerator takes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

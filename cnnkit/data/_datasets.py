@@ -1,5 +1,7 @@
 """The fast way from images to a model: a `tf.data.Dataset`."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence

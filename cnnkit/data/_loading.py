@@ -1,5 +1,7 @@
 """A whole table of images in memory."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from functools import partial

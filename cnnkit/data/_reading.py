@@ -1,5 +1,7 @@
 """The one reader: whatever opens an image in cnnkit goes through `read_image`."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 

@@ -1,5 +1,7 @@
 """Stratified splits into train, validation and test."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from numbers import Real
 from typing import Any

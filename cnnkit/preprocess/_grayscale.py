@@ -1,5 +1,7 @@
 """From RGB to grayscale."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

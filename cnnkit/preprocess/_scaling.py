@@ -5,6 +5,8 @@ first. The figures are those of `keras.applications.imagenet_utils.preprocess_in
 deviation of "torch" are the ImageNet statistics that torchvision publishes.
 """
 
+from __future__ import annotations
+
 from functools import cache
 from typing import Any, NamedTuple
 

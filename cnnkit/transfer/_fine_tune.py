@@ -58,7 +58,8 @@ def fine_tune(
 
     Returns:
         A Keras History over both stages; its `"stage"` says which epoch belongs to which.
-        Afterwards the model holds a stock Adam optimizer at a tenth of `learning_rate`. The
+        Afterwards the model holds a stock Adam optimizer at a tenth of `learning_rate` (scaled, if
+        the model's optimizer scaled its loss). The
         model's `history` is the same object, also after an interrupt.
 
     Raises:

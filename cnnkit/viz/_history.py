@@ -1,5 +1,7 @@
 """Curves of training."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise

@@ -1,5 +1,7 @@
 """Grids of images."""
 
+from __future__ import annotations
+
 import math
 import os
 import textwrap

@@ -1,5 +1,7 @@
 """Histograms of pixel values, the quickest way to see a wrong scaling."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable
 from typing import Any

@@ -189,6 +189,16 @@ def test_a_checkpoint_of_a_stage_opens(classifier, data, tmp_path) -> None:
     assert "CosineDecay" in type(loaded.optimizer._learning_rate).__name__
 
 
+def test_loss_scaling_is_kept(classifier, data) -> None:
+    """What mixed_float16 wraps around an optimizer stands around each stage's."""
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())
+    classifier.compile(scaled, loss="categorical_crossentropy")
+    fine_tune(classifier, data, data, head_epochs=1, epochs=1, verbose=0)
+
+    assert keras.optimizers.LossScaleOptimizer is type(classifier.optimizer)
+    assert keras.optimizers.Adam is type(classifier.optimizer.inner_optimizer)
+
+
 def test_batch_norm_of_the_head_trains(backbone, data) -> None:
     """A head's own BatchNorm is no part of what is kept."""
     x = keras.layers.GlobalAveragePooling2D(name="head_pool")(backbone.output)

@@ -26,6 +26,7 @@ from trap import Trap
 def augmented_validation() -> Trap:
     """`validation_split` beside an augmentation: the validation images are augmented too."""
     flip = A.HorizontalFlip(p=0.5)
+    flip.set_random_seed(0)
     with tempfile.TemporaryDirectory() as name:
         folder = write_digits(Path(name), 2, 5, count=25)
         generator = tf.keras.preprocessing.image.ImageDataGenerator(
