@@ -58,9 +58,9 @@ def fine_tune(
 
     Returns:
         A Keras History over both stages; its `"stage"` says which epoch belongs to which.
-        Afterwards the model holds a stock Adam optimizer at a tenth of `learning_rate` (scaled, if
-        the model's optimizer scaled its loss). The
-        model's `history` is the same object, also after an interrupt.
+        It is the model's `history` too, which an interrupted call leaves behind. Afterwards the
+        model holds a stock Adam optimizer at a tenth of `learning_rate` (with loss scaling, if its
+        own optimizer had that).
 
     Raises:
         ValueError: If the model is not compiled, its head can't be found, the classes of the data
