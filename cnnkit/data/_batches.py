@@ -8,7 +8,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -165,16 +165,43 @@ def fresh_seed(seed: int | None) -> int:
     return check_whole_number("seed", seed, least=0)
 
 
-def table_parts(
+class Source(NamedTuple):
+    """Images that can be read one by one, and what is known of them.
+
+    Attributes:
+        read: Gives the uint8 image at a place.
+        length: How many images there are.
+        shape: `(height, width, channels)` of every image.
+        targets: Gives the targets at some places, or None.
+        class_names: All class names in the order of their numbers, or None.
+        file_paths: The file of each image, or None for arrays.
+    """
+
+    read: Callable[[int], NDArray[np.uint8]]
+    length: int
+    shape: tuple[int, int, int]
+    targets: TargetMaker | None
+    class_names: list[str] | None
+    file_paths: list[str] | None
+
+
+def table_source(
     table: pd.DataFrame, image_size: Sequence[int], color_mode: str, label_mode: str | None
-) -> tuple[Callable[[int], NDArray[np.uint8]], tuple[int, int, int], TargetMaker | None]:
-    """Return the reader, the image shape and the targets of a table."""
+) -> Source:
+    """Return the images of a table, read at a size."""
     check_one_of("label_mode", label_mode, LABEL_MODES)
     check_table(table, labelled=label_mode is not None)
     check_one_of("color_mode", color_mode, tuple(CHANNELS))
     size = check_image_size(image_size)
+    names = class_names_of(table) if "target_names" in table else None
     targets = None
-    if label_mode is not None:
-        numbers = table["targets"].to_numpy()
-        targets = TargetMaker(numbers, len(class_names_of(table)), label_mode)
-    return table_reader(table, size, color_mode), (*size, CHANNELS[color_mode]), targets
+    if label_mode is not None and names is not None:
+        targets = TargetMaker(table["targets"].to_numpy(), len(names), label_mode)
+    return Source(
+        read=table_reader(table, size, color_mode),
+        length=len(table),
+        shape=(*size, CHANNELS[color_mode]),
+        targets=targets,
+        class_names=names,
+        file_paths=list(table["file_paths"]),
+    )

@@ -16,16 +16,16 @@ from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.data._batches import (
     LABEL_MODES,
     BatchMaker,
+    Source,
     TargetMaker,
     cut,
     fresh_seed,
     order_of_epoch,
     remembering,
-    table_parts,
+    table_source,
 )
 from cnnkit.data._split import Split
 from cnnkit.data._splitting import flat_targets
-from cnnkit.data._tables import class_names_of
 
 
 def image_dataset(
@@ -95,32 +95,30 @@ def image_dataset(
     if workers is not None:
         check_whole_number("workers", workers)
     _check_belongs(source, image_size, class_names)
-    paths = None
     if isinstance(source, tuple):
-        read, shape, targets, class_names = _array_parts(source, label_mode, class_names)
-        count = len(source[0])
+        given = _array_source(source, label_mode, class_names)
     else:
-        read, shape, targets = table_parts(source, image_size or (), color_mode, label_mode)
-        class_names = class_names_of(source) if "target_names" in source else None
-        count, paths = len(source), list(source["file_paths"])
-    if not count:
+        given = table_source(source, image_size or (), color_mode, label_mode)
+    if not given.length:
         msg = "`source` must hold at least one image. Received: none."
         raise ValueError(msg)
     seed = fresh_seed(seed)
-    if cache == "memory" and paths is not None:
-        read = remembering(read, count, shape)
+    read = given.read
+    if cache == "memory" and given.file_paths is not None:
+        read = remembering(read, given.length, given.shape)
     change = None if transform is None else ImageTransform(transform)
-    make = BatchMaker(read, shape, change, mode, seed)
+    make = BatchMaker(read, given.shape, change, mode, seed)
     epochs = itertools.count(initial_epoch)
 
     def batches() -> Iterator[tuple[int, NDArray[np.int64]]]:
         epoch = next(epochs)
-        for places in cut(order_of_epoch(count, shuffle, seed, epoch), batch_size):
+        for places in cut(order_of_epoch(given.length, shuffle, seed, epoch), batch_size):
             yield epoch, places
 
-    dataset = _dataset(batches, make, targets, workers, length=math.ceil(count / batch_size))
-    dataset.class_names = class_names
-    dataset.file_paths = paths
+    batch_count = math.ceil(given.length / batch_size)
+    dataset = _dataset(batches, make, given.targets, workers, batch_count)
+    dataset.class_names = given.class_names
+    dataset.file_paths = given.file_paths
     return dataset
 
 
@@ -129,7 +127,7 @@ def _dataset(
     make: BatchMaker,
     targets: TargetMaker | None,
     workers: int | None,
-    length: int,
+    batch_count: int,
 ) -> Any:
     """Map batches of places, which are cheap to order, to batches of images, side by side."""
     import tensorflow as tf
@@ -145,7 +143,7 @@ def _dataset(
     signature = (tf.TensorSpec((), tf.int64), tf.TensorSpec((None,), tf.int64))
     return (
         tf.data.Dataset.from_generator(batches, output_signature=signature)
-        .apply(tf.data.experimental.assert_cardinality(length))
+        .apply(tf.data.experimental.assert_cardinality(batch_count))
         .map(load, num_parallel_calls=workers or tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )
@@ -179,9 +177,9 @@ def _check_belongs(
         raise ValueError(msg)
 
 
-def _array_parts(
+def _array_source(
     source: tuple[NDArray[Any], Any], label_mode: str | None, class_names: Sequence[str] | None
-) -> tuple[Callable[[int], NDArray[np.uint8]], Any, TargetMaker | None, list[str] | None]:
+) -> Source:
     images = np.asarray(source[0])
     if images.dtype != np.uint8 or images.ndim != 4:
         msg = (
@@ -191,13 +189,16 @@ def _array_parts(
         raise ValueError(msg)
     names = None if class_names is None else list(class_names)
     check_one_of("label_mode", label_mode, LABEL_MODES)
-    if label_mode is None:
-        return images.__getitem__, images.shape[1:], None, names
-    targets = _class_numbers(source[1], len(images), names)
-    if names is None:
-        names = [str(number) for number in range(int(targets.max(initial=0)) + 1)]
-    maker = TargetMaker(targets, len(names), label_mode)
-    return images.__getitem__, images.shape[1:], maker, names
+    targets = None
+    if label_mode is not None:
+        numbers = _class_numbers(source[1], len(images), names)
+        if names is None:
+            names = [str(number) for number in range(int(numbers.max(initial=0)) + 1)]
+        targets = TargetMaker(numbers, len(names), label_mode)
+    height, width, channels = images.shape[1:]
+    return Source(
+        images.__getitem__, len(images), (height, width, channels), targets, names, file_paths=None
+    )
 
 
 def _class_numbers(targets: Any, count: int, names: list[str] | None) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cnnkit._transforms import ImageTransform, Transform
 from cnnkit._validation import check_one_of, check_whole_number
-from cnnkit.data._batches import BatchMaker, fresh_seed, table_parts
+from cnnkit.data._batches import BatchMaker, fresh_seed, table_source
 from cnnkit.data._split import Split
 from cnnkit.data._tables import check_table
 
@@ -75,10 +75,10 @@ def flow_from_tables(
     change = None if transform is None else ImageTransform(transform)
 
     def flow(table: pd.DataFrame, *, is_train: bool) -> Any:
-        read, shape, targets = table_parts(table, image_size, color_mode, _CLASS_MODES[class_mode])
-        make = BatchMaker(read, shape, change if is_train else None, mode, seed)
+        source = table_source(table, image_size, color_mode, _CLASS_MODES[class_mode])
+        make = BatchMaker(source.read, source.shape, change if is_train else None, mode, seed)
         return TableIterator(
-            table, make, targets, batch_size=batch_size, shuffle=is_train, workers=workers
+            table, make, source.targets, batch_size=batch_size, shuffle=is_train, workers=workers
         )
 
     return Split(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from cnnkit._validation import check_whole_number
-from cnnkit.data._batches import BatchMaker, cut, table_parts
+from cnnkit.data._batches import BatchMaker, cut, table_source
 from cnnkit.data._reading import CHANNELS
 from cnnkit.data._tables import check_table, class_names_of
 from cnnkit.preprocess._modes import scales_inside
@@ -83,8 +83,8 @@ def _batch_maker(
             f"Received: an input of shape {model.input_shape}."
         )
         raise ValueError(msg)
-    read, shape, _ = table_parts(table, image_size or (height, width), colors[channels], None)
-    return BatchMaker(read, shape, None, mode, seed=0)
+    source = table_source(table, image_size or (height, width), colors[channels], None)
+    return BatchMaker(source.read, source.shape, None, mode, seed=0)
 
 
 def _check_mode(model: Any, mode: str) -> None:

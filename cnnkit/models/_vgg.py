@@ -73,35 +73,20 @@ def vggnet(
     """
     check_one_of("depth", depth, tuple(_CONVOLUTIONS))
     check_one_of("head", head, ("pooled", "paper"))
-    if head == "paper" and hidden_units:
-        msg = (
-            "`hidden_units` are for head='pooled'; the paper's head has two layers of 4096. "
-            f"Received: hidden_units={hidden_units!r}."
-        )
-        raise ValueError(msg)
-    if head == "paper" and include_top and None in input_shape:
-        msg = (
-            "`input_shape` must give height and width for head='paper', whose first layer has a "
-            f"weight for each place. Received: input_shape={input_shape!r}. Use head='pooled'."
-        )
-        raise ValueError(msg)
+    if head == "paper":
+        _check_paper_head(input_shape, hidden_units, include_top)
+        hidden_units = (4096, 4096)
     inputs = image_input(input_shape, least_size=32)
     x = scaling_inside(inputs, mode)
     for number, filters in enumerate(_FILTERS, start=1):
         x = _block(x, filters, _CONVOLUTIONS[depth][number - 1], batch_norm, f"block{number}")
     if not include_top:
         x = pool(x, pooling)
-    elif head == "paper":
-        x = layers.Flatten(name="flatten")(x)
-        x = classify(
-            x,
-            n_classes,
-            hidden_units=(4096, 4096),
-            dropout=dropout,
-            classifier_activation=classifier_activation,
-        )
     else:
-        x = drop(pool(x, "avg"), dropout, "avg_pool_dropout")
+        if head == "paper":
+            x = layers.Flatten(name="flatten")(x)
+        else:
+            x = drop(pool(x, "avg"), dropout, "avg_pool_dropout")
         x = classify(
             x,
             n_classes,
@@ -110,6 +95,23 @@ def vggnet(
             classifier_activation=classifier_activation,
         )
     return keras.Model(inputs, x, name=name or f"cnnkit_vgg{depth}")
+
+
+def _check_paper_head(
+    input_shape: Sequence[int | None], hidden_units: Sequence[int], include_top: bool
+) -> None:
+    if hidden_units:
+        msg = (
+            "`hidden_units` are for head='pooled'; the paper's head has two layers of 4096. "
+            f"Received: hidden_units={hidden_units!r}."
+        )
+        raise ValueError(msg)
+    if include_top and None in input_shape:
+        msg = (
+            "`input_shape` must give height and width for head='paper', whose first layer has a "
+            f"weight for each place. Received: input_shape={input_shape!r}. Use head='pooled'."
+        )
+        raise ValueError(msg)
 
 
 def _block(x: Any, filters: int, convolutions: int, batch_norm: bool, name: str) -> Any:
