@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from cnnkit._validation import check_one_of, check_whole_number
-from cnnkit.preprocess._scaling import MODES, SCALINGS
+from cnnkit.preprocess._scaling import scaling_for
 
 
 def image_input(input_shape: Sequence[int | None], *, least_size: int = 1) -> Any:
@@ -30,21 +31,17 @@ def image_input(input_shape: Sequence[int | None], *, least_size: int = 1) -> An
 
 def scaling_inside(x: Any, mode: str) -> Any:
     """Scale pixels of 0..255 by a mode of `cnnkit.preprocess.scale`, with Keras's own layers."""
-    check_one_of("mode", mode, MODES)
-    scaling = SCALINGS[mode]
+    scaling = scaling_for(mode, x.shape[-1])
     if mode == "none":
         return x
-    if len(scaling.mean) not in (1, x.shape[-1]):
-        msg = f"`mode={mode!r}` needs RGB images. Received: {x.shape[-1]} channel(s)."
-        raise ValueError(msg)
     if scaling.reverse_channels:
         x = keras.ops.flip(x, axis=-1)
-    factors = [1 / (scaling.divisor * deviation) for deviation in scaling.deviation]
-    offsets = [-m / d for m, d in zip(scaling.mean, scaling.deviation * 3, strict=False)]
-    name = f"scale_{mode}"
-    if len(scaling.mean) == 1:
-        return layers.Rescaling(factors[0], offsets[0], name=name)(x)
-    return layers.Rescaling(factors * (3 // len(factors)), offsets, name=name)(x)
+    mean, deviation = np.broadcast_arrays(scaling.mean, scaling.deviation)
+    factors = (1 / (scaling.divisor * deviation)).tolist()
+    offsets = (-mean / deviation).tolist()
+    if len(factors) == 1:  # one figure for any number of channels
+        factors, offsets = factors[0], offsets[0]
+    return layers.Rescaling(factors, offsets, name=f"scale_{mode}")(x)
 
 
 def pool(x: Any, pooling: str | None) -> Any:

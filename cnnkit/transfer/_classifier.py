@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from cnnkit._validation import check_one_of, check_whole_number
-from cnnkit.models._ends import scaling_inside
+from cnnkit.models._ends import drop, scaling_inside
 from cnnkit.preprocess import mode_for
 from cnnkit.preprocess._modes import scales_inside
 
@@ -74,10 +74,10 @@ def build_classifier(
     # `call` runs the backbone's layers one by one: a flat graph, where calling it would nest it.
     x = backbone.call(scaling_inside(inputs, mode))
     x = _pool(x, pooling)
-    x = _drop(x, dropout, "pool")
+    x = drop(x, dropout, f"{HEAD}pool_dropout")
     for number, width in enumerate(hidden_units, start=1):
         x = layers.Dense(width, activation="relu", name=f"{HEAD}dense{number}")(x)
-        x = _drop(x, dropout, f"dense{number}")
+        x = drop(x, dropout, f"{HEAD}dense{number}_dropout")
     activation = "sigmoid" if units == 1 else "softmax"
     # Always float32: a softmax in half precision loses the small probabilities.
     outputs = layers.Dense(units, activation, dtype="float32", name=f"{HEAD}predictions")(x)
@@ -121,7 +121,3 @@ def _pool(x: Any, pooling: str) -> Any:
     }
     check_one_of("pooling", pooling, tuple(kinds))
     return kinds[pooling](name=f"{HEAD}pool")(x) if len(x.shape) == 4 else x
-
-
-def _drop(x: Any, dropout: float, place: str) -> Any:
-    return layers.Dropout(dropout, name=f"{HEAD}{place}_dropout")(x) if dropout else x

@@ -149,5 +149,7 @@ def test_an_input_too_small_is_refused_with_the_least_size(build) -> None:
 @every_builder
 def test_a_mode_of_three_channels_refuses_grayscale(build) -> None:
     """The ImageNet statistics are those of RGB."""
-    with pytest.raises(ValueError, match=r"`mode='torch'` needs RGB images. Received: 1 channel"):
+    with pytest.raises(
+        ValueError, match=r"`mode='torch'` scales each of three RGB.*images with 1 channel"
+    ):
         build((32, 32, 1), 3, mode="torch")

@@ -58,40 +58,35 @@ def test_the_history_is_one_with_its_stages(classifier, data) -> None:
     assert {3} == {len(values) for values in history.history.values()}
 
 
-def test_the_weights_of_the_best_epoch_are_restored(classifier, data) -> None:
-    """The model ends with the weights of the lowest validation loss."""
+def score(truth: object, guess: object) -> object:
+    """A metric whose name is no loss's: the mean probability of the first class."""
+    del truth
+    return keras.ops.mean(guess[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("monitor", "best_of"),
+    [("val_loss", np.argmin), ("val_accuracy", np.argmax), ("val_score", np.argmax)],
+)
+def test_the_weights_of_the_best_epoch_are_restored(monitor, best_of, classifier, data) -> None:
+    """Losses are minimized, accuracy and any other score maximized."""
     record = Record()
+    classifier.compile("adam", loss="categorical_crossentropy", metrics=["accuracy", score])
     history = fine_tune(
         classifier,
         data,
         data,
-        head_epochs=2,
+        head_epochs=3,
         epochs=4,
-        learning_rate=0.5,
+        learning_rate=0.05,
+        monitor=monitor,
         callbacks=[record],
         verbose=0,
     )
-    best = int(np.argmin(history.history["val_loss"]))
+    values = history.history[monitor]
 
-    assert all(map(np.array_equal, record.weights[best], classifier.get_weights()))
-
-
-def test_the_best_accuracy_is_the_highest(classifier, data) -> None:
-    """A monitored accuracy is the better the higher."""
-    record = Record()
-    history = fine_tune(
-        classifier,
-        data,
-        data,
-        head_epochs=2,
-        epochs=4,
-        monitor="val_accuracy",
-        callbacks=[record],
-        verbose=0,
-    )
-    best = int(np.argmax(history.history["val_accuracy"]))
-
-    assert all(map(np.array_equal, record.weights[best], classifier.get_weights()))
+    assert min(values) < max(values)
+    assert all(map(np.array_equal, record.weights[best_of(values)], classifier.get_weights()))
 
 
 def test_an_interrupted_run_keeps_the_best_weights(classifier, data) -> None:
@@ -211,33 +206,6 @@ def test_batch_norm_of_the_head_trains(backbone, data) -> None:
     fine_tune(model, data, data, head_epochs=2, epochs=0, verbose=0)
 
     assert {"head_bn", "head_dense"} == changed(before, model)
-
-
-def score(truth: object, guess: object) -> object:
-    """A metric whose name is no loss's: the mean probability of the first class."""
-    del truth
-    return keras.ops.mean(guess[:, 0])
-
-
-def test_a_score_is_the_better_the_higher(classifier, data) -> None:
-    """Whatever is neither a loss nor an error is maximized."""
-    record = Record()
-    classifier.compile("adam", loss="categorical_crossentropy", metrics=[score])
-    history = fine_tune(
-        classifier,
-        data,
-        data,
-        head_epochs=3,
-        epochs=4,
-        learning_rate=0.05,
-        monitor="val_score",
-        callbacks=[record],
-        verbose=0,
-    )
-    values = history.history["val_score"]
-
-    assert np.argmin(values) != np.argmax(values)
-    assert all(map(np.array_equal, record.weights[np.argmax(values)], classifier.get_weights()))
 
 
 def test_datasets_and_arrays_train_alike(backbone, data) -> None:
