@@ -144,7 +144,7 @@ def loaded_by(statement: str) -> set[str]:
     """Return the heavy packages that a statement loads in a fresh interpreter."""
     program = f"import sys\n{statement}\nprint(*{{n.split('.')[0] for n in sys.modules}})"
     result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
     )
     return HEAVY & set(result.stdout.split())
 

@@ -98,7 +98,7 @@ def test_a_saved_model_opens_where_cnnkit_is_not_installed(mode, tmp_path: Path,
     files = [str(tmp_path / name) for name in ("model.keras", "images.npy", "outputs.npy")]
     model.save(files[0])
     np.save(files[1], images)
-    subprocess.run([sys.executable, "-c", OPEN_WITHOUT_CNNKIT, *files], check=True)
+    subprocess.run([sys.executable, "-P", "-c", OPEN_WITHOUT_CNNKIT, *files], check=True)
 
     np.testing.assert_allclose(np.load(files[2]), model.predict_on_batch(images), atol=1e-6)
 

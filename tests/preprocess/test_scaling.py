@@ -299,7 +299,7 @@ def test_import_loads_no_framework():
     heavy = {"tensorflow", "keras", "pandas", "matplotlib", "sklearn", "albumentations"}
     code = "import sys, cnnkit.preprocess; print(*sys.modules)"
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
     )
 
     assert set() == heavy & set(result.stdout.split())
