@@ -1,6 +1,7 @@
 """Fixtures that several test modules share. All data is made here or ships with scikit-learn."""
 
 import os
+import sys
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -21,10 +22,15 @@ MakeFolder = Callable[[dict[str, int]], Path]
 def close_figures() -> Iterator[None]:
     """Close what a test has drawn, so that figures don't pile up."""
     yield
-    import sys
-
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(autouse=True)
+def seed_keras() -> None:
+    """Give every model the same first weights in every run, whatever the order of the tests."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
 
 
 @pytest.fixture
