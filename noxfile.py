@@ -10,6 +10,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["tests", "lint", "types", "traps", "demo"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+BENCHMARKS = ("scaling", "reading", "listing", "placing")
 QUIET = {  # the library leaves such things to the user
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -80,9 +81,10 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure speed, side by side with named peers."""
-    install(session)
-    run_quietly(session, "tests/benchmarks/scaling.py", *session.posargs)
+    """Measure speed, side by side with named peers: all benchmarks, or those named after `--`."""
+    install(session, "bench")
+    for name in session.posargs or BENCHMARKS:
+        run_quietly(session, f"tests/benchmarks/{name}.py")
 
 
 @nox.session

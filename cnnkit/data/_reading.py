@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
 from cnnkit._validation import check_image_size, check_one_of
+from cnnkit.data._decoding import decode, turns_of, upright
+from cnnkit.data._resizing import center, jpeg_reduction, resize, size_of_whole
 from cnnkit.exceptions import ImageReadError
 from cnnkit.preprocess import to_grayscale
 
 CHANNELS = {"rgb": 3, "grayscale": 1}
+# What Pillow's plugins raise for damaged files.
+_DECODING_ERRORS = (
+    *(OSError, ValueError, SyntaxError, EOFError, RuntimeError),
+    Image.DecompressionBombError,
+)
 
 
 def read_image(
@@ -26,11 +34,14 @@ def read_image(
 ) -> NDArray[np.uint8]:
     """Read an image file as an upright array of pixels.
 
-    The orientation in the file's EXIF data is applied, transparency is laid on white, of an
-    animation the first frame is taken, and 16-bit values are scaled rather than clipped.
+    The orientation in the file's EXIF data is applied, transparency is laid on white, and of an
+    animation or a file of several pages the first is taken. 16-bit integers are scaled by their
+    possible range 0..65535, so that images stay comparable; wider integers and floats by the range
+    that the file has.
 
     Args:
-        path: The file: JPEG, PNG, GIF, BMP, TIFF, WebP, or whatever else Pillow can read.
+        path: The file: JPEG, PNG, GIF, BMP, TIFF, WebP, PPM, AVIF, JPEG 2000, or whatever else
+            Pillow can read.
         image_size: `(height, width)` to resize to, antialiased; None keeps the size.
         color_mode: `"rgb"` or `"grayscale"` (luminance).
         crop_to_aspect_ratio: If True, cut the sides rather than stretch the image.
@@ -40,7 +51,9 @@ def read_image(
         A uint8 array `(height, width, 3)`, or `(height, width, 1)` for grayscale, in 0..255.
 
     Raises:
-        ImageReadError: If the file is missing, damaged or cut short, or not an image.
+        ImageReadError: If the file is missing, damaged or cut short, not an image, or declares more
+            pixels than Pillow's limit (`PIL.Image.MAX_IMAGE_PIXELS`). JPEG has no checksum: damage
+            that leaves the file's structure whole can't be told.
         ValueError: If the size or the mode has the wrong form, or both aspect options are set.
 
     Example:
@@ -59,55 +72,49 @@ def read_image(
         raise ValueError(msg)
     size = None if image_size is None else check_image_size(image_size)
     try:
-        with Image.open(path) as file:
-            image = _upright_rgb(file)
-    except Image.DecompressionBombError as error:
-        raise _read_error(path, error) from error
-    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as error:
-        # Pillow's plugins raise all of these for damaged files.
-        raise _read_error(path, error) from error
-    if size is not None:
-        image = _resized(image, size, crop_to_aspect_ratio, pad_to_aspect_ratio)
-    pixels = np.asarray(image)
-    return to_grayscale(pixels) if color_mode == "grayscale" else pixels.copy()
+        pixels = _read(path, size, crop_to_aspect_ratio, pad_to_aspect_ratio)
+    except _DECODING_ERRORS as error:
+        msg = f"Could not read {os.fspath(path)!r} as an image: {_reason(path, error)}."
+        raise ImageReadError(msg) from error
+    return to_grayscale(pixels) if color_mode == "grayscale" else pixels
 
 
-def _read_error(path: str | os.PathLike[str], error: Exception) -> ImageReadError:
+def _read(
+    path: str | os.PathLike[str], size: tuple[int, int] | None, crop: bool, pad: bool
+) -> NDArray[np.uint8]:
+    """Decode, resize, and only then turn upright: that moves fewer pixels."""
+    with Path(path).open("rb") as file, Image.open(file) as image:
+        turns = turns_of(image)
+        if size is None:
+            return np.array(upright(decode(file, image), turns))
+        width, height = image.size
+        whole = size_of_whole(_turned((height, width), turns), size, crop, pad)
+        stored = _turned(whole, turns)
+        pixels = decode(file, image, jpeg_reduction((height, width), stored))
+    return np.ascontiguousarray(center(upright(resize(pixels, stored), turns), size))
+
+
+def _turned(size: tuple[int, int], turns: tuple[bool, bool, bool]) -> tuple[int, int]:
+    return (size[1], size[0]) if turns[0] else size
+
+
+def _reason(path: str | os.PathLike[str], error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        head = _head(path)
+        if not head:
+            return "it is empty"
+        if head.startswith(b"version https://git-lfs"):
+            return "it is a pointer of Git LFS; `git lfs pull` gets the image"
+        return "it is not of a kind that Pillow knows"
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return ImageReadError(f"Could not read {os.fspath(path)!r} as an image: {reason.rstrip('.')}.")
+    return reason.rstrip(".")
+
+
+def _head(path: str | os.PathLike[str]) -> bytes:
+    with Path(path).open("rb") as file:
+        return file.read(64)
 
 
 def placed(error: ImageReadError, place: int, count: int) -> ImageReadError:
     """Return the error with the file's place in a long run."""
     return ImageReadError(f"{str(error).removesuffix('.')} (file {place + 1} of {count}).")
-
-
-def _upright_rgb(file: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(file)
-    if image.mode.startswith("I") or image.mode == "F":
-        return _from_high_depth(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(ground, image).convert("RGB")
-    return image.convert("RGB")
-
-
-def _from_high_depth(image: Image.Image) -> Image.Image:
-    """Scale 16-bit integers by their possible range, wider values by the range they have."""
-    values = np.asarray(image, dtype=np.float64)
-    low, high = 0.0, 65535.0
-    if image.mode == "F" or values.max() > high or values.min() < low:
-        low, high = float(values.min()), float(values.max())
-    pixels = (values - low) * (255 / max(high - low, 1e-12))
-    return Image.fromarray(np.rint(pixels).astype(np.uint8)).convert("RGB")
-
-
-def _resized(image: Image.Image, size: tuple[int, int], crop: bool, pad: bool) -> Image.Image:
-    height, width = size
-    if crop:
-        return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-    if pad:
-        return ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color="black")
-    # Pillow widens its kernel when it reduces: antialiased, unlike OpenCV's and Keras's bilinear.
-    return image.resize((width, height), Image.Resampling.BILINEAR)

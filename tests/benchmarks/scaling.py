@@ -5,7 +5,6 @@
 Each figure is the lower end of a 95 % interval of the ratio of two times, from interleaved pairs.
 """
 
-import time
 from collections.abc import Callable
 
 import keras
@@ -15,7 +14,8 @@ from tqdm import tqdm
 
 from cnnkit.preprocess import scale
 
-PAIRS = 21
+from pairs import ratio
+
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -39,22 +39,6 @@ def keras_mode(mode: str) -> Callable[[np.ndarray], np.ndarray]:
         )
 
     return preprocess
-
-
-def seconds(function: Callable[[], object]) -> float:
-    """Time one call."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def ratio(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
-    """Return the median of their time over ours, and the lower end of its 95 % interval."""
-    ours(), theirs()
-    ratios = np.array([seconds(theirs) / seconds(ours) for _ in range(PAIRS)])
-    generator = np.random.default_rng(0)
-    medians = np.median(generator.choice(ratios, (2000, PAIRS)), axis=1)
-    return float(np.median(ratios)), float(np.quantile(medians, 0.025))
 
 
 def main() -> None:

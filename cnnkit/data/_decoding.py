@@ -1,0 +1,112 @@
+"""From an open file to pixels: Pillow for every kind, OpenCV where it gives the same and sooner."""
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURNS = {
+    # orientation: (swap the axes, reverse the rows, reverse the columns), in this order
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+_REDUCED = {
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+def turns_of(image: Image.Image) -> tuple[bool, bool, bool]:
+    """Return what makes the stored pixels upright: swap axes, reverse rows, reverse columns."""
+    return _TURNS.get(image.getexif().get(_ORIENTATION, 1), _TURNS[1])
+
+
+def upright(pixels: NDArray[np.uint8], turns: tuple[bool, bool, bool]) -> NDArray[np.uint8]:
+    """Turn and mirror pixels as they are stored."""
+    swap, rows, columns = turns
+    if swap:
+        pixels = pixels.swapaxes(0, 1)
+    return pixels[:: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def decode(file: BinaryIO, image: Image.Image, reduction: int = 1) -> NDArray[np.uint8]:
+    """Return the stored pixels `(height, width, 3)` of an opened image.
+
+    Args:
+        file: What `image` was opened from.
+        image: The image, its header read.
+        reduction: 1, 2, 4 or 8: a JPEG may come so many times smaller, which is faster.
+    """
+    if image.format == "JPEG" and image.mode in ("RGB", "L"):
+        pixels = _decode_jpeg(file, reduction)
+        if pixels is not None:
+            return pixels
+    return np.asarray(_rgb(image))
+
+
+def _decode_jpeg(file: BinaryIO, reduction: int) -> NDArray[np.uint8] | None:
+    """Decode with OpenCV, which lets other threads run; None where the file is not whole.
+
+    From memory, OpenCV refuses a file that ends too early. (From a path it fills the rest with
+    gray, see `nox -s traps`.) Whole files give the pixels that Pillow gives.
+    """
+    file.seek(0)
+    data = np.frombuffer(file.read(), dtype=np.uint8)
+    flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels: NDArray[Any] | None = cv2.imdecode(data, flags)
+    if pixels is not None and reduction > 1:  # the reduced kinds come as BGR only
+        cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    return pixels
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_high_depth(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(ground, image).convert("RGB")
+    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        # Adobe's programs store CMYK inverted and leave a marker; Pillow takes all files to be
+        # theirs. Without the marker nothing is inverted (libjpeg.txt, "Special color spaces").
+        image = ImageChops.invert(image)
+    return image.convert("RGB")
+
+
+def _from_high_depth(image: Image.Image) -> Image.Image:
+    """Scale 16-bit integers by their possible range, wider values by the range they have."""
+    values = np.asarray(image, dtype=np.float64)
+    known = np.isfinite(values)
+    low, high = 0.0, 65535.0
+    if image.mode == "F" or values.max() > high or values.min() < low:
+        low, high = (
+            values.min(where=known, initial=np.inf),
+            values.max(where=known, initial=-np.inf),
+        )
+    levels = (values - low) * (255 / max(high - low, 1e-12))
+    levels[~known] = 0
+    if isinstance(image.info.get("transparency"), int):
+        levels[values == image.info["transparency"]] = 255
+    return Image.fromarray(np.rint(levels).astype(np.uint8)).convert("RGB")
+
+
+def format_of(path: Path) -> str | None:
+    """Return Pillow's name of the kind of file, or None if it is not known."""
+    try:
+        with Image.open(path) as image:
+            return image.format
+    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError):
+        return None
