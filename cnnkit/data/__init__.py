@@ -6,12 +6,12 @@ TensorFlow and Keras load inside the functions that return their objects.
 from cnnkit.data._bridges import image_data_generator, preprocessing_function
 from cnnkit.data._datasets import image_dataset
 from cnnkit.data._flows import flow_from_tables
+from cnnkit.data._listing import list_images, list_splits
 from cnnkit.data._loading import LoadedImages, load_images
 from cnnkit.data._prediction import predict_images
 from cnnkit.data._reading import read_image
 from cnnkit.data._split import Split
 from cnnkit.data._splitting import split_arrays, split_table
-from cnnkit.data._tables import list_images, list_splits
 
 __all__ = [
     "LoadedImages",

@@ -1,6 +1,7 @@
 """list_images and list_splits: which files, in which order, under which class."""
 
 from typing import ClassVar
+import os
 import re
 
 import numpy as np
@@ -55,12 +56,11 @@ class TestFiles:
         """Whatever order the system lists a folder in, the table is the same."""
         root = make_files("cat/a.png", "cat/b.png", "dog/1.png", "dog/2.png")
         expected = list_images(root)
-        from cnnkit.data import _tables
 
         class Backwards:
             """What os.scandir gives, the other way round."""
 
-            scandir = staticmethod(_tables.os.scandir)
+            scandir = staticmethod(os.scandir)
 
             def __init__(self, folder):
                 with self.scandir(folder) as entries:
@@ -72,7 +72,7 @@ class TestFiles:
             def __exit__(self, *_):
                 return None
 
-        monkeypatch.setattr(_tables.os, "scandir", Backwards)
+        monkeypatch.setattr(os, "scandir", Backwards)
 
         actual = list_images(root)
 
@@ -240,7 +240,7 @@ class TestClassNames:
     def test_missing_class_is_refused(self, make_folder):
         """A class that class_names leaves out is named."""
         text = (
-            r"^`class_names` must name every class\. Received: class_names=\['cat'\], but there "
+            r"^`class_names` must name every class, once\. Received: class_names=\['cat'\], but there "
             r"are images of 'ant' (or|and) 'dog'\.$"
         )
 
