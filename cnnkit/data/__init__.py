@@ -10,6 +10,7 @@ from cnnkit.data._listing import list_images, list_splits
 from cnnkit.data._loading import LoadedImages, load_images
 from cnnkit.data._prediction import predict_images
 from cnnkit.data._reading import read_image
+from cnnkit.data._renaming import rename_classes, renumber_files
 from cnnkit.data._split import Split
 from cnnkit.data._splitting import split_arrays, split_table
 
@@ -25,6 +26,8 @@ __all__ = [
     "predict_images",
     "preprocessing_function",
     "read_image",
+    "rename_classes",
+    "renumber_files",
     "split_arrays",
     "split_table",
 ]

@@ -164,6 +164,15 @@ def class_folders(root: Path) -> list[os.DirEntry[str]]:
     return [entry for entry in _visible(os.fspath(root)) if entry.is_dir()]
 
 
+def image_entries(folder: str) -> list[os.DirEntry[str]]:
+    """Return the image files right in a folder, in the order of their names."""
+    return [entry for entry in _visible(folder) if _is_image(entry) and not entry.is_dir()]
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return entry.name[entry.name.rfind(".") :].lower() in _SUFFIXES
+
+
 def _visible(folder: str) -> list[os.DirEntry[str]]:
     """Return what a folder holds in the order of names, save what is hidden."""
     with os.scandir(folder) as scan:
@@ -181,7 +190,7 @@ def _image_files(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -
     for entry in _visible(folder):
         if entry.is_dir():
             paths += _image_files(entry.path, above | {here})
-        elif entry.name[entry.name.rfind(".") :].lower() in _SUFFIXES:
+        elif _is_image(entry):
             paths.append(entry.path)
     return paths
 

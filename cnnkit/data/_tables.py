@@ -1,7 +1,8 @@
 """The table of images: a pandas DataFrame with a row for each file."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,18 @@ def normal(name: str) -> str:
     macOS decomposes what it puts into archives: the same name then has other characters.
     """
     return unicodedata.normalize("NFC", name)
+
+
+def check_folder_names(argument: str, names: Iterable[object]) -> None:
+    """Raise a ValueError unless every name can be that of one visible folder."""
+    for name in names:
+        parts = Path(name).parts if isinstance(name, str) else ()
+        if parts != (name,) or str(name).startswith(".") or set("/\\\0") & set(str(name)):
+            msg = (
+                f"`{argument}` must hold names that a folder can have, without separators and "
+                f"leading dots. Received: {name!r}."
+            )
+            raise ValueError(msg)
 
 
 def check_table(table: object, *, labelled: bool = True) -> None:

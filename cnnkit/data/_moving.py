@@ -1,0 +1,141 @@
+"""Renaming many files so that none is lost: not by a collision, a failure or a kill.
+
+Every path first goes to a hidden name of its own beside it and from there to its new name, so
+that names can be swapped and passed on. A journal tells what has to be done after a kill: as long
+as it says "out", paths without a hidden one are still at their old names; once it says "in", they
+are at their new ones.
+"""
+
+import errno
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from cnnkit._validation import listed
+
+JOURNAL = ".cnnkit-moves.json"
+
+Moves = Mapping[Path, Path]
+
+
+def renamed(root: Path, moves: Moves, *, dry_run: bool) -> pd.DataFrame:
+    """Check a plan, carry it out unless `dry_run`, and return it as a table.
+
+    Args:
+        root: The folder that all paths lie in.
+        moves: The new path of each old one, in the same folder; paths that stay are left out.
+        dry_run: If True, change nothing.
+    """
+    _check(moves)
+    if moves and not dry_run:
+        _move(root, moves)
+    return pd.DataFrame(
+        {
+            "old_paths": pd.Series(map(str, moves.keys()), dtype=str),
+            "new_paths": pd.Series(map(str, moves.values()), dtype=str),
+        }
+    )
+
+
+def settle(root: Path, *, dry_run: bool = False) -> None:
+    """Bring a renaming that was killed to an end: undo it, or finish it if all were on the way."""
+    if not (root / JOURNAL).exists():
+        return
+    if dry_run:
+        msg = (
+            "A renaming was interrupted here and some files have hidden names. Received: "
+            f"dry_run=True for {os.fspath(root)!r}. Call with dry_run=False: it settles that first."
+        )
+        raise ValueError(msg)
+    phase, moves = _read_journal(root)
+    if phase == "out":
+        _undo(root)
+    else:
+        _bring_in(moves)
+        (root / JOURNAL).unlink()
+
+
+def _check(moves: Moves) -> None:
+    wanted = Counter(moves.values())
+    taken = [
+        new
+        for new, times in wanted.items()
+        if times > 1 or (os.path.lexists(new) and not _leaves(new, moves))
+    ]
+    if taken:
+        msg = (
+            "New names must be free. Received: "
+            f"{listed(repr(os.fspath(path)) for path in taken[:5])}, which "
+            "another file or folder has or would get too. Nothing was renamed; move it away first."
+        )
+        raise FileExistsError(msg)
+
+
+def _leaves(path: Path, moves: Moves) -> bool:
+    """Tell whether what has a name gives it up, also where `Cat` and `cat` are one name."""
+    if path in moves:
+        return True
+    same = (old for old in moves if old.name.casefold() == path.name.casefold())
+    return any(old.parent == path.parent and old.samefile(path) for old in same)
+
+
+def _move(root: Path, moves: Moves) -> None:
+    _write_journal(root, "out", moves)
+    try:
+        for old, hidden, _ in _steps(moves):
+            _rename(old, hidden)
+        _write_journal(root, "in", moves)
+        _bring_in(moves)
+    except BaseException:
+        _undo(root)
+        raise
+    (root / JOURNAL).unlink()
+
+
+def _undo(root: Path) -> None:
+    phase, moves = _read_journal(root)
+    if phase == "in":
+        for _, hidden, new in _steps(moves):
+            if not os.path.lexists(hidden):
+                _rename(new, hidden)
+        _write_journal(root, "out", moves)
+    for old, hidden, _ in _steps(moves):
+        if os.path.lexists(hidden):
+            _rename(hidden, old)
+    (root / JOURNAL).unlink()
+
+
+def _bring_in(moves: Moves) -> None:
+    for _, hidden, new in _steps(moves):
+        if os.path.lexists(hidden):
+            _rename(hidden, new)
+
+
+def _steps(moves: Moves) -> list[tuple[Path, Path, Path]]:
+    return [
+        (old, old.with_name(f".cnnkit-move-{number}"), new)
+        for number, (old, new) in enumerate(moves.items())
+    ]
+
+
+def _rename(old: Path, new: Path) -> None:
+    if os.path.lexists(new):  # a rename would overwrite a file
+        raise FileExistsError(errno.EEXIST, "Something has this name already", os.fspath(new))
+    old.rename(new)
+
+
+def _write_journal(root: Path, phase: str, moves: Moves) -> None:
+    """Write the journal whole or not at all."""
+    names = [[os.path.relpath(path, root) for path in move] for move in moves.items()]
+    partial = root / f"{JOURNAL}.partial"
+    partial.write_text(json.dumps({"phase": phase, "moves": names}), encoding="ascii")
+    partial.replace(root / JOURNAL)
+
+
+def _read_journal(root: Path) -> tuple[str, Moves]:
+    journal = json.loads((root / JOURNAL).read_text(encoding="ascii"))
+    return journal["phase"], {root / old: root / new for old, new in journal["moves"]}

@@ -1,0 +1,182 @@
+"""Naming class folders and numbering their files."""
+
+import ast
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from cnnkit._validation import listed
+from cnnkit.data._decoding import format_of
+from cnnkit.data._formats import SUFFIXES
+from cnnkit.data._listing import class_folders, existing_folder, image_entries
+from cnnkit.data._moving import renamed, settle
+from cnnkit.data._tables import check_folder_names, normal
+
+
+def rename_classes(
+    directory: str | os.PathLike[str],
+    mapping: Mapping[str, str] | str | os.PathLike[str],
+    *,
+    dry_run: bool = False,
+) -> pd.DataFrame:
+    """Rename the class folders of a folder, all or none.
+
+    A mapping from other names to the present ones serves too: if no folder has the name of a
+    key, values are turned into their keys. So a second call renames back. Where names are keys as
+    well as values (a dictionary in both directions), each folder is looked up among the keys
+    first. Folders that the mapping doesn't name keep their names.
+
+    A name that is taken is refused before anything is renamed. A failure in the middle is undone;
+    what a killed process has left, under hidden names, is settled by the next call.
+
+    Args:
+        directory: The folder that holds a folder for each class.
+        mapping: New names by old ones, or a text file that holds one such dictionary, as a Python
+            literal (`translate = {"cane": "dog"}`) or as JSON. The file is read, never run.
+        dry_run: If True, only return what would be renamed.
+
+    Returns:
+        A DataFrame with a row for each folder that gets another name: `old_paths`, `new_paths`.
+
+    Raises:
+        FileNotFoundError: If the folder or the file of the mapping does not exist.
+        FileExistsError: If a new name is taken, or two folders would get the same.
+        ValueError: If the mapping names no folder here or two names for one, a new name is not
+            fit for a folder, or the file holds no dictionary of names.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from cnnkit.data import rename_classes
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ("cane", "gatto"):
+        ...         Path(root, name).mkdir()
+        ...     moves = rename_classes(root, {"cane": "dog", "gatto": "cat"})
+        ...     sorted(path.name for path in Path(root).iterdir())
+        ['cat', 'dog']
+    """
+    root = existing_folder(directory)
+    names = dict(mapping) if isinstance(mapping, Mapping) else _literal_mapping(Path(mapping))
+    settle(root, dry_run=dry_run)
+    folders = {normal(entry.name): Path(entry.path) for entry in class_folders(root)}
+    new_names = _new_names(list(folders), _checked_names(names), root)
+    moves = {folders[old]: root / new for old, new in new_names.items() if old != new}
+    return renamed(root, moves, dry_run=dry_run)
+
+
+def renumber_files(directory: str | os.PathLike[str], *, dry_run: bool = False) -> pd.DataFrame:
+    """Number the images of each class folder: `cat1.png`, `cat2.jpg`, …
+
+    The order is that of the names, numbers in them taken as numbers, so that a second call
+    changes nothing. An extension that is wrong for what is in the file becomes the right one. Files
+    that aren't images and folders inside a class folder are left alone. Names and kills are
+    handled as in `rename_classes`.
+
+    Args:
+        directory: The folder that holds a folder for each class.
+        dry_run: If True, only return what would be renamed.
+
+    Returns:
+        A DataFrame with a row for each file that gets another name: `old_paths`, `new_paths`.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+        FileExistsError: If a new name is taken by something that isn't an image.
+        ValueError: If the folder holds no class folders.
+
+    Example:
+        >>> import tempfile, PIL.Image
+        >>> from pathlib import Path
+        >>> from cnnkit.data import renumber_files
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     Path(root, "cat").mkdir()
+        ...     for name in ("IMG_7.png", "cat1.png"):
+        ...         PIL.Image.new("RGB", (8, 8)).save(Path(root, "cat", name))
+        ...     moves = renumber_files(root)
+        ...     sorted(path.name for path in Path(root, "cat").iterdir())
+        ['cat1.png', 'cat2.png']
+    """
+    root = existing_folder(directory)
+    settle(root, dry_run=dry_run)
+    folders = class_folders(root)
+    if not folders:
+        msg = f"`directory` must hold a folder for each class. Received: {os.fspath(root)!r}."
+        raise ValueError(msg)
+    moves = {}
+    for folder in folders:
+        names = sorted((entry.name for entry in image_entries(folder.path)), key=_natural_order)
+        for number, name in enumerate(names, start=1):
+            old = Path(folder.path, name)
+            new = old.with_name(f"{folder.name}{number}{_true_suffix(old)}")
+            if old != new:
+                moves[old] = new
+    return renamed(root, moves, dry_run=dry_run)
+
+
+def _natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Return a key that puts `cat2` before `cat10`."""
+    parts = re.findall(r"([0-9]+)|([^0-9]+)", name)
+    return [(int(digits or -1), text) for digits, text in parts], name
+
+
+def _true_suffix(path: Path) -> str:
+    """Return the extension, or the right one if it is wrong for what is in the file."""
+    known = SUFFIXES.get(format_of(path) or "", (path.suffix.lower(),))
+    return path.suffix if path.suffix.lower() in known else known[0]
+
+
+def _new_names(names: list[str], mapping: Mapping[str, str], root: Path) -> dict[str, str]:
+    """Return the new name of each folder that the mapping names, in the direction that fits."""
+    backward = {new: old for old, new in mapping.items()}
+    if mapping.keys() & backward.keys():
+        new_names = {**backward, **mapping}
+    elif mapping.keys() & set(names):
+        new_names = dict(mapping)
+    else:
+        _check_distinct(names, mapping)
+        new_names = backward
+    found = {name: new_names[name] for name in names if name in new_names}
+    if not found:
+        msg = (
+            "`mapping` must name a folder. Received: names "
+            f"{listed(map(repr, list(mapping)[:5]))}; the folders in {os.fspath(root)!r} are "
+            f"{listed(map(repr, names[:5]))}."
+        )
+        raise ValueError(msg)
+    return found
+
+
+def _check_distinct(names: Iterable[str], mapping: Mapping[str, str]) -> None:
+    counts = Counter(mapping.values())
+    twice = [name for name in names if counts[name] > 1]
+    if twice:
+        msg = (
+            "`mapping` must give one name for each folder. Received: several keys for "
+            f"{listed(map(repr, twice))}."
+        )
+        raise ValueError(msg)
+
+
+def _checked_names(mapping: Mapping[str, str]) -> dict[str, str]:
+    check_folder_names("mapping", [name for move in mapping.items() for name in move])
+    return {normal(old): normal(new) for old, new in mapping.items()}
+
+
+def _literal_mapping(path: Path) -> dict[str, str]:
+    """Read the one dictionary that a file holds, without running anything."""
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        statements = ast.parse(text).body
+        values = [getattr(statement, "value", None) for statement in statements]
+        (mapping,) = (ast.literal_eval(node) for node in values if isinstance(node, ast.Dict))
+    except (SyntaxError, ValueError) as error:
+        msg = (
+            "`mapping` must be a file with one dictionary of plain names. "
+            f"Received: {os.fspath(path)!r}: {error}."
+        )
+        raise ValueError(msg) from error
+    return dict(mapping)
