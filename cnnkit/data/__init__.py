@@ -4,8 +4,11 @@ TensorFlow and Keras load inside the functions that return their objects.
 """
 
 from cnnkit.data._bridges import image_data_generator, preprocessing_function
+from cnnkit.data._checking import check_images
 from cnnkit.data._datasets import image_dataset
 from cnnkit.data._flows import flow_from_tables
+from cnnkit.data._folds import k_fold_tables
+from cnnkit.data._leaks import find_leaks
 from cnnkit.data._listing import list_images, list_splits
 from cnnkit.data._loading import LoadedImages, load_images
 from cnnkit.data._prediction import predict_images
@@ -17,9 +20,12 @@ from cnnkit.data._splitting import split_arrays, split_table
 __all__ = [
     "LoadedImages",
     "Split",
+    "check_images",
+    "find_leaks",
     "flow_from_tables",
     "image_data_generator",
     "image_dataset",
+    "k_fold_tables",
     "list_images",
     "list_splits",
     "load_images",

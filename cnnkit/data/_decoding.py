@@ -28,9 +28,15 @@ _REDUCED = {
 }
 
 
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 is upright."""
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    return orientation if orientation in _TURNS else 1
+
+
 def turns_of(image: Image.Image) -> tuple[bool, bool, bool]:
     """Return what makes the stored pixels upright: swap axes, reverse rows, reverse columns."""
-    return _TURNS.get(image.getexif().get(_ORIENTATION, 1), _TURNS[1])
+    return _TURNS[orientation_of(image)]
 
 
 def upright(pixels: NDArray[np.uint8], turns: tuple[bool, bool, bool]) -> NDArray[np.uint8]:

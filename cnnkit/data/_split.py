@@ -4,6 +4,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 Part = TypeVar("Part")
 
+PARTS = ("train", "validation", "test")
+
 
 class Split(NamedTuple, Generic[Part]):
     """Three disjoint parts of the same kind.

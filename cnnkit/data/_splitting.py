@@ -1,8 +1,8 @@
-"""Stratified splits into train, validation and test."""
+"""Splits into train, validation and test: stratified, in whole groups, both or neither."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
 from numbers import Real
 from typing import Any
 
@@ -11,7 +11,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cnnkit._validation import check_whole_number
-from cnnkit.data._split import Split
+from cnnkit.data._groups import group_codes, table_groups
+from cnnkit.data._shares import class_counts, counts_of, grouped_parts, shuffled_parts
+from cnnkit.data._split import PARTS, Split
 from cnnkit.data._tables import check_table
 
 Seed = int | np.random.Generator | None
@@ -23,26 +25,35 @@ def split_table(
     validation_size: float = 0.2,
     test_size: float = 0.2,
     stratify: bool = True,
+    groups: str | None = None,
     random_state: Seed = None,
+    progress: bool = True,
 ) -> Split[pd.DataFrame]:
     """Split a table of images into disjoint tables for train, validation and test.
 
-    Stratified, each class's count in each part is within one image of its exact share, and the
-    sizes of the parts are exact.
+    The sizes of the parts are exact and, stratified, each class's count in each part is within one
+    image of its exact share. Where whole groups can't give the sizes, the closest split found is
+    returned and a warning tells how far off it is. For one `random_state` the split is the same
+    whatever the order of the rows.
 
     Args:
         table: A table as `list_images` gives it.
         validation_size: A fraction of the whole table below 1, or a count; may be 0.
         test_size: Likewise.
         stratify: If True, all parts have the same mix of classes.
+        groups: Rows that must not be separated: a column (the patient of an X-ray, the video of a
+            frame) whose equal values stay together, `"duplicates"` for files with the same bytes,
+            or `"near-duplicates"` for images that look alike as well (see `check_images`).
         random_state: A seed, a NumPy generator, or None for another split each time.
+        progress: If True, show a progress bar while images are compared.
 
     Returns:
         A `Split` of tables; rows keep their order and their index.
 
     Raises:
-        ValueError: If a size has the wrong form, nothing is left to train on, or a class has too
-            few images to stand in every part.
+        ValueError: If a size has the wrong form, nothing is left to train on, a class has too few
+            images or groups to stand in every part, or the column of groups is missing or has
+            missing values.
 
     Example:
         >>> import pandas as pd
@@ -55,9 +66,12 @@ def split_table(
         {'cat': 12, 'dog': 4}
     """
     check_table(table, labelled=stratify)
-    classes = table["target_names"].to_numpy() if stratify else np.zeros(len(table))
-    rows = _split_rows(classes, validation_size, test_size, random_state)
-    return Split(*(table.iloc[part] for part in rows))
+    order = np.argsort(table["file_paths"].to_numpy(dtype=object), kind="stable")
+    by_name = table.iloc[order]
+    classes = by_name["target_names"].to_numpy() if stratify else np.zeros(len(table))
+    members = table_groups(by_name, groups, progress)
+    parts = _parts(classes, members, validation_size, test_size, random_state)
+    return Split(*(table.iloc[np.sort(order[parts == part])] for part in range(3)))
 
 
 def split_arrays(
@@ -67,6 +81,7 @@ def split_arrays(
     validation_size: float = 0.2,
     test_size: float = 0.2,
     stratify: bool = True,
+    groups: ArrayLike | None = None,
     random_state: Seed = None,
 ) -> Split[tuple[NDArray[Any], NDArray[Any]]]:
     """Split arrays of images and targets into disjoint parts for train, validation and test.
@@ -78,6 +93,7 @@ def split_arrays(
         validation_size: A fraction of all images below 1, or a count; may be 0.
         test_size: Likewise.
         stratify: If True, all parts have the same mix of classes.
+        groups: A value for each image `(images,)`; images with equal values stay together.
         random_state: A seed, a NumPy generator, or None for another split each time.
 
     Returns:
@@ -101,8 +117,9 @@ def split_arrays(
         )
         raise ValueError(msg)
     classes = flat_targets(targets) if stratify else np.zeros(len(images))
-    rows = _split_rows(classes, validation_size, test_size, random_state)
-    return Split(*((images[part], targets[part]) for part in rows))
+    members = None if groups is None else group_codes("groups", np.asarray(groups), len(images))
+    parts = _parts(classes, members, validation_size, test_size, random_state)
+    return Split(*((images[parts == part], targets[parts == part]) for part in range(3)))
 
 
 def flat_targets(targets: NDArray[Any]) -> NDArray[Any]:
@@ -112,25 +129,49 @@ def flat_targets(targets: NDArray[Any]) -> NDArray[Any]:
     return targets
 
 
-def _split_rows(
-    classes: NDArray[Any], validation_size: float, test_size: float, random_state: Seed
-) -> list[NDArray[np.intp]]:
-    """Return the row numbers of train, validation and test, each in ascending order."""
-    validation = _part_size("validation_size", validation_size, len(classes))
-    test = _part_size("test_size", test_size, len(classes))
-    sizes = np.array([len(classes) - validation - test, validation, test])
-    if sizes[0] < 1:
+def _parts(
+    classes: NDArray[Any],
+    groups: NDArray[np.intp] | None,
+    validation_size: float,
+    test_size: float,
+    random_state: Seed,
+) -> NDArray[np.intp]:
+    """Return the part of each row: 0 for train, 1 for validation, 2 for test."""
+    sizes = _sizes(len(classes), validation_size, test_size)
+    names, codes = np.unique(classes, return_inverse=True)
+    wanted = class_counts(np.bincount(codes), sizes)
+    generator = np.random.default_rng(random_state)
+    _check_every_class(names, wanted, wanted, "image(s)")
+    if groups is None:
+        return _single_parts(codes, wanted, generator)
+    parts = grouped_parts(codes, groups, wanted, generator)
+    counts = counts_of(codes, parts, wanted.shape)
+    _check_every_class(names, counts, wanted, "image(s), in whole groups,")
+    _warn_of_deviation(names, counts, wanted)
+    return parts
+
+
+def _single_parts(
+    codes: NDArray[np.intp], counts: NDArray[np.intp], generator: np.random.Generator
+) -> NDArray[np.intp]:
+    parts = np.empty(len(codes), dtype=np.intp)
+    for rows_of_class in shuffled_parts(codes, counts, generator):
+        for part, rows in enumerate(rows_of_class):
+            parts[rows] = part
+    return parts
+
+
+def _sizes(total: int, validation_size: float, test_size: float) -> NDArray[np.intp]:
+    """Return the sizes of train, validation and test."""
+    validation = _part_size("validation_size", validation_size, total)
+    test = _part_size("test_size", test_size, total)
+    if total - validation - test < 1:
         msg = (
             "`validation_size` and `test_size` must leave images to train on. Received: "
-            f"{validation_size!r} and {test_size!r} of {len(classes)} images."
+            f"{validation_size!r} and {test_size!r} of {total} images."
         )
         raise ValueError(msg)
-    names, codes = np.unique(classes, return_inverse=True)
-    counts = class_counts(np.bincount(codes), sizes)
-    _check_every_class(names, counts, sizes)
-    generator = np.random.default_rng(random_state)
-    parts = zip(*_shuffled_parts(codes, counts, generator), strict=True)
-    return [np.sort(np.concatenate(part)) for part in parts]
+    return np.array([total - validation - test, validation, test])
 
 
 def _part_size(name: str, value: float, total: int) -> int:
@@ -142,41 +183,31 @@ def _part_size(name: str, value: float, total: int) -> int:
     raise ValueError(msg)
 
 
-def class_counts(class_sizes: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Share out each class over the parts: `(classes, parts)` counts.
-
-    Both margins are exact and every count is within one of its exact share. A class's images
-    that are left after rounding down go to the parts that want most (Ryser's construction of a
-    0/1 matrix with given margins), among equals to the largest remainder.
-    """
-    shares = np.outer(class_sizes, sizes)
-    counts, remainders = np.divmod(shares, sizes.sum())
-    wanted = sizes - counts.sum(axis=0)
-    for row, left in enumerate(class_sizes - counts.sum(axis=1)):
-        order = np.lexsort((-remainders[row], -wanted))[:left]
-        counts[row, order] += 1
-        wanted[order] -= 1
-    return counts
-
-
 def _check_every_class(
-    names: NDArray[Any], counts: NDArray[np.intp], sizes: NDArray[np.intp]
+    names: NDArray[Any], counts: NDArray[np.intp], wanted: NDArray[np.intp], what: str
 ) -> None:
-    missing = ((counts == 0) & (sizes > 0)).any(axis=1)
+    missing = ((counts == 0) & (wanted.sum(axis=0) > 0)).any(axis=1)
     if missing.any():
         row = int(missing.argmax())
         msg = (
             "Every class must have an image in every part. Received: "
-            f"{counts[row].sum()} image(s) of {np.asarray(names[row]).item()!r} for parts of "
-            f"{', '.join(map(str, sizes))} images. Add images, leave the class out, make the parts "
-            "larger, or pass stratify=False."
+            f"{counts[row].sum()} {what} of {np.asarray(names[row]).item()!r} for parts of "
+            f"{', '.join(map(str, wanted.sum(axis=0)))} images. Add images, leave the class out, "
+            "make the parts larger, or pass stratify=False."
         )
         raise ValueError(msg)
 
 
-def _shuffled_parts(
-    codes: NDArray[np.intp], counts: NDArray[np.intp], generator: np.random.Generator
-) -> Iterator[Sequence[NDArray[np.intp]]]:
-    for code, row in enumerate(counts):
-        shuffled = generator.permutation(np.flatnonzero(codes == code))
-        yield np.split(shuffled, np.cumsum(row)[:-1])
+def _warn_of_deviation(
+    names: NDArray[Any], counts: NDArray[np.intp], wanted: NDArray[np.intp]
+) -> None:
+    off = np.abs(counts - wanted)
+    if off.max() <= 1:
+        return
+    row, part = np.unravel_index(off.argmax(), off.shape)
+    kind = f" of {np.asarray(names[row]).item()!r}" if len(names) > 1 else ""
+    msg = (
+        f"Whole groups can't give the sizes exactly. The furthest off: {PARTS[part]} has "
+        f"{counts[row, part]} images{kind}, {wanted[row, part]} were wanted."
+    )
+    warnings.warn(msg, UserWarning, stacklevel=4)
