@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnnkit._validation import listed
+from cnnkit.data._duplicates import copies
 
 _COMPUTED = {"duplicates": False, "near-duplicates": True}
 
