@@ -54,8 +54,13 @@ def grouped_parts(
     """
     rows = np.argsort(groups, kind="stable")
     members = np.split(rows, np.flatnonzero(np.diff(groups[rows])) + 1)
-    tries = (_greedy_parts(codes, members, counts, generator) for _ in range(_TRIES))
-    return min(tries, key=lambda parts: _distance(codes, parts, counts))
+    best = _greedy_parts(codes, members, counts, generator)
+    for _ in range(_TRIES):
+        if _distance(codes, best, counts) == (0, 0):
+            break
+        other = _greedy_parts(codes, members, counts, generator)
+        best = min(best, other, key=lambda parts: _distance(codes, parts, counts))
+    return best
 
 
 def _greedy_parts(
@@ -64,13 +69,14 @@ def _greedy_parts(
     counts: NDArray[np.intp],
     generator: np.random.Generator,
 ) -> NDArray[np.intp]:
+    wanted_parts = np.flatnonzero(counts.sum(axis=0))
     lacking = counts.copy()
     parts = np.empty(len(codes), dtype=np.intp)
     sizes = np.array([len(rows) for rows in members])
     order = generator.permutation(len(members))
     for group in order[np.argsort(-sizes[order], kind="stable")]:
         classes = codes[members[group]]
-        part = lacking[classes].sum(axis=0).argmax()
+        part = wanted_parts[lacking[classes].sum(axis=0)[wanted_parts].argmax()]
         parts[members[group]] = part
         np.subtract.at(lacking[:, part], classes, 1)
     return parts

@@ -1,8 +1,11 @@
-"""read_image: upright, RGB, antialiased, and clear about what it can't read."""
+"""read_image: upright, in color or gray, and clear about what it can't read."""
 
+import errno
 import io
+import os
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,13 +75,43 @@ class TestOrientation:
 
         np.testing.assert_array_equal(UPRIGHT[orientation](stored), actual)
 
-    def test_size_is_that_of_the_upright_image(self, write_image, pixels):
-        """Resizing acts after turning, so that height stays height."""
-        path = write_image("photo.png", pixels, exif=exif_orientation(6))
-        upright = Image.fromarray(np.ascontiguousarray(UPRIGHT[6](pixels)))
-        expected = np.asarray(upright.resize((5, 15), Image.Resampling.BILINEAR))
+    @pytest.mark.xfail(strict=True, reason="Pillow turns a TIFF as it loads it: turned twice")
+    @pytest.mark.parametrize("size", [None, (30, 20)])
+    @pytest.mark.parametrize("orientation", [2, 3, 6, 8])
+    def test_tiff_stands_upright(self, write_image, pixels, orientation, size):
+        """The orientation of a TIFF is a tag of its own, applied once."""
+        expected = UPRIGHT[orientation](pixels)
+        path = write_image("scan.tif", pixels, tiffinfo={0x0112: orientation})
 
-        actual = read_image(path, (15, 5))
+        actual = read_image(path, size and expected.shape[:2])
+
+        np.testing.assert_array_equal(expected, actual)
+
+    @pytest.mark.parametrize("orientation", sorted(UPRIGHT))
+    def test_webp_stands_upright(self, write_image, pixels, orientation):
+        """A WebP has EXIF data too."""
+        path = write_image("photo.webp", pixels, lossless=True, exif=exif_orientation(orientation))
+
+        actual = read_image(path)
+
+        np.testing.assert_array_equal(UPRIGHT[orientation](pixels), actual)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "photo.jpg",
+            pytest.param(
+                "photo.png",
+                marks=pytest.mark.xfail(strict=True, reason="the metadata costs the whole image"),
+            ),
+        ],
+    )
+    def test_broken_exif_data_is_ignored(self, write_image, pixels, name):
+        """An image can be seen whatever its metadata are."""
+        expected = read_image(write_image(f"plain/{name}", pixels))
+        path = write_image(name, pixels, exif=b"Exif\0\0no such thing")
+
+        actual = read_image(path)
 
         np.testing.assert_array_equal(expected, actual)
 
@@ -98,225 +131,6 @@ class TestOrientation:
         actual = read_image(path)
 
         np.testing.assert_array_equal(pixels, actual)
-
-
-class TestTransparency:
-    """Transparency is laid on white."""
-
-    def test_rgba_is_blended_with_white(self, write_image, rng):
-        """Every pixel is color and white, weighed by the opacity, within one level."""
-        rgba = rng.integers(0, 256, (16, 16, 4), dtype=np.uint8)
-        path = write_image("sticker.png", rgba)
-        opacity = rgba[..., 3:] / 255
-        expected = rgba[..., :3] * opacity + 255 * (1 - opacity)
-
-        actual = read_image(path)
-
-        np.testing.assert_allclose(actual, expected, atol=1)
-
-    def test_hidden_color_does_not_show(self, write_image):
-        """A fully transparent pixel is white whatever color it hides."""
-        rgba = np.zeros((4, 4, 4), dtype=np.uint8)
-        rgba[..., 0] = 200
-        path = write_image("sticker.png", rgba)
-
-        actual = read_image(path)
-
-        np.testing.assert_array_equal(np.full((4, 4, 3), 255), actual)
-
-    def test_opaque_rgba_keeps_its_colors(self, write_image, pixels):
-        """An alpha channel that is opaque everywhere changes nothing."""
-        rgba = np.dstack([pixels, np.full(pixels.shape[:2], 255, dtype=np.uint8)])
-        path = write_image("opaque.png", rgba)
-
-        actual = read_image(path)
-
-        np.testing.assert_array_equal(pixels, actual)
-
-    @pytest.mark.parametrize("name", ["palette.png", "palette.gif"])
-    def test_transparent_color_of_a_palette_is_white(self, write_image, name):
-        """The palette entry that is marked transparent becomes white, others stay."""
-        image = Image.new("P", (4, 2))
-        image.putpalette([255, 0, 0, 0, 0, 255])
-        image.putdata([0, 0, 1, 1] * 2)
-        path = write_image(name, image, transparency=1)
-        expected = np.array([[[255, 0, 0]] * 2 + [[255, 255, 255]] * 2] * 2)
-
-        actual = read_image(path)
-
-        np.testing.assert_array_equal(expected, actual)
-
-    def test_palette_with_an_opacity_for_each_color(self, write_image):
-        """A palette may give each color an opacity of its own."""
-        image = Image.new("P", (3, 1))
-        image.putpalette([255, 0, 0, 0, 0, 255, 0, 255, 0])
-        image.putdata([0, 1, 2])
-        path = write_image("palette.png", image, transparency=bytes([255, 0, 51]))
-        expected = np.array([[[255, 0, 0], [255, 255, 255], [204, 255, 204]]])
-
-        actual = read_image(path)
-
-        np.testing.assert_allclose(actual, expected, atol=1)
-
-    def test_gray_with_alpha_is_blended_with_white(self, write_image):
-        """A grayscale image with alpha is laid on white as well."""
-        gray_alpha = np.array([[[0, 255], [0, 0], [100, 51]]], dtype=np.uint8)
-        path = write_image("gray_alpha.png", gray_alpha)
-        expected = np.repeat([[[0], [255], [224]]], 3, axis=2)
-
-        actual = read_image(path)
-
-        np.testing.assert_allclose(actual, expected, atol=1)
-
-
-class TestFormats:
-    """Whatever the file's format and depth, the result is uint8 RGB."""
-
-    @pytest.mark.parametrize(
-        ("name", "options"),
-        [
-            ("photo.png", {}),
-            ("photo.bmp", {}),
-            ("photo.tif", {}),
-            ("photo.tiff", {"compression": "tiff_lzw"}),
-            ("photo.webp", {"lossless": True}),
-            ("photo.ppm", {}),
-        ],
-    )
-    def test_lossless_formats_keep_every_pixel(self, write_image, pixels, name, options):
-        """A lossless file is read back to the pixel."""
-        path = write_image(name, pixels, **options)
-
-        actual = read_image(path)
-
-        assert np.uint8 == actual.dtype
-        np.testing.assert_array_equal(pixels, actual)
-
-    @pytest.mark.parametrize("name", ["photo.jpg", "photo.webp"])
-    def test_lossy_formats_come_close(self, write_image, smooth, name):
-        """A lossy file is read back to within a few levels, channels in the order R, G, B."""
-        path = write_image(name, smooth, quality=95)
-
-        actual = read_image(path)
-
-        assert np.abs(actual.astype(int) - smooth).mean() < 2
-
-    def test_format_is_known_by_content(self, write_image, pixels):
-        """A PNG file named .jpg is read all the same."""
-        path = write_image("misnamed.jpg", pixels, format="PNG")
-
-        actual = read_image(path)
-
-        np.testing.assert_array_equal(pixels, actual)
-
-    def test_16_bit_png_is_scaled(self, write_image, rng):
-        """16-bit values are divided by 257 and rounded, not clipped at 255."""
-        values = rng.integers(0, 40_000, (32, 32), dtype=np.uint16)
-        values[0, :4] = [1, 255, 256, 32768]
-        path = write_image("deep.png", values)
-        expected = np.rint(values.astype(np.float64) * 255 / 65535)[..., None]
-
-        actual = read_image(path)
-
-        np.testing.assert_array_equal(np.repeat(expected, 3, axis=2), actual)
-
-    def test_16_bit_tiff_is_scaled(self, write_image, rng):
-        """A 16-bit TIFF is scaled as a PNG is."""
-        values = rng.integers(0, 65536, (32, 32), dtype=np.uint16)
-        path = write_image("deep.tif", values)
-        expected = np.rint(values.astype(np.float64) * 255 / 65535)
-
-        actual = read_image(path)
-
-        np.testing.assert_array_equal(expected, actual[..., 1])
-
-    def test_float_tiff_is_spread_over_its_range(self, write_image, rng):
-        """Float values are scaled from the range they have to 0..255."""
-        values = rng.normal(size=(8, 8)).astype(np.float32)
-        path = write_image("float.tif", values)
-        span = values.astype(np.float64) - values.min()
-        expected = np.rint(span * 255 / span.max())
-
-        actual = read_image(path)
-
-        np.testing.assert_array_equal(expected, actual[..., 0])
-
-    def test_constant_float_tiff_can_be_read(self, write_image):
-        """A float image without any contrast doesn't divide by zero."""
-        path = write_image("flat.tif", np.full((4, 4), 0.5, dtype=np.float32))
-
-        actual = read_image(path)
-
-        assert (4, 4, 3) == actual.shape
-
-    @pytest.mark.parametrize(
-        ("ink", "expected"),
-        [((0, 0, 0, 0), 255), ((0, 0, 0, 255), 0), ((255, 255, 255, 0), 0)],
-    )
-    @pytest.mark.parametrize("name", ["print.jpg", "print.tif"])
-    def test_cmyk_becomes_rgb(self, write_image, name, ink, expected):
-        """No ink is white; full black, or full cyan, magenta and yellow, is black."""
-        path = write_image(name, Image.new("CMYK", (8, 8), ink))
-
-        actual = read_image(path)
-
-        np.testing.assert_allclose(actual, np.full((8, 8, 3), expected), atol=2)
-
-    def test_cyan_ink_takes_red(self, write_image):
-        """Cyan ink alone leaves green and blue."""
-        path = write_image("cyan.tif", Image.new("CMYK", (4, 4), (255, 0, 0, 0)))
-
-        actual = read_image(path)
-
-        assert [0, 255, 255] == actual[0, 0].tolist()
-
-    def test_grayscale_file_gets_three_equal_channels(self, write_image, rng):
-        """A grayscale file is repeated over R, G and B."""
-        gray = rng.integers(0, 256, (9, 7), dtype=np.uint8)
-        path = write_image("gray.png", gray)
-
-        actual = read_image(path)
-
-        np.testing.assert_array_equal(np.dstack([gray] * 3), actual)
-
-    def test_bilevel_file_is_black_and_white(self, write_image):
-        """One-bit pixels become 0 and 255."""
-        path = write_image("scan.png", Image.fromarray(np.array([[True, False]])))
-
-        actual = read_image(path)
-
-        assert [[[255] * 3, [0] * 3]] == actual.tolist()
-
-    @pytest.mark.parametrize("name", ["film.gif", "film.webp", "film.png", "film.tif"])
-    def test_first_frame_is_taken(self, write_image, name):
-        """Of several frames the first is read."""
-        red, blue = (Image.new("RGB", (6, 6), color) for color in ("red", "blue"))
-        options = {"lossless": True} if name.endswith("webp") else {}
-        path = write_image(name, red, save_all=True, append_images=[blue], **options)
-
-        actual = read_image(path)
-
-        assert [255, 0, 0] == actual[3, 3].tolist()
-
-    def test_path_may_be_a_string(self, write_image, pixels):
-        """A path is a string or a Path."""
-        path = write_image("photo.png", pixels)
-
-        np.testing.assert_array_equal(read_image(path), read_image(str(path)))
-
-    def test_names_in_other_scripts(self, write_image, pixels):
-        """Korean names and blanks in a path are no obstacle."""
-        path = write_image("장미 꽃/사진 1.png", pixels)
-
-        actual = read_image(path)
-
-        np.testing.assert_array_equal(pixels, actual)
-
-    def test_array_is_its_own(self, write_image, pixels):
-        """The array can be written to."""
-        path = write_image("photo.png", pixels)
-
-        assert read_image(path).flags.writeable
 
 
 class TestGrayscale:
@@ -348,83 +162,6 @@ class TestGrayscale:
         actual = read_image(path, (10, 12), color_mode="grayscale")
 
         assert (10, 12, 1) == actual.shape
-
-
-class TestResizing:
-    """Sizes are (height, width), and reduction is antialiased."""
-
-    @pytest.mark.parametrize("size", [(10, 15), (7, 31), (20, 30), (64, 50), (1, 1)])
-    def test_equals_antialiased_bilinear(self, write_image, pixels, size):
-        """Whatever the size, it is Pillow's bilinear filter, which widens when it reduces."""
-        path = write_image("photo.png", pixels)
-        height, width = size
-        picture = Image.fromarray(pixels)
-        expected = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
-
-        actual = read_image(path, size)
-
-        np.testing.assert_array_equal(expected, actual)
-
-    def test_fine_checks_become_gray(self, write_image):
-        """One-pixel checks reduced fivefold are an even gray; without antialiasing they alias."""
-        checks = (np.indices((60, 60)).sum(axis=0) % 2 * 255).astype(np.uint8)
-        path = write_image("checks.png", checks)
-
-        actual = read_image(path, (12, 12))
-
-        np.testing.assert_allclose(actual, np.full((12, 12, 3), 127.5), atol=6)
-
-    def test_size_may_be_a_list_of_numpy_integers(self, write_image, pixels):
-        """Any sequence of two whole numbers is a size."""
-        path = write_image("photo.png", pixels)
-
-        actual = read_image(path, [np.int64(4), np.int32(6)])
-
-        assert (4, 6, 3) == actual.shape
-
-    @pytest.mark.parametrize(
-        ("stored", "size", "box"),
-        [
-            ((40, 80), (20, 20), (20, 0, 60, 40)),
-            ((80, 40), (20, 20), (0, 20, 40, 60)),
-            ((40, 80), (10, 40), (0, 10, 80, 30)),
-            ((40, 80), (20, 40), (0, 0, 80, 40)),
-        ],
-    )
-    def test_crop_keeps_the_middle(self, write_image, rng, stored, size, box):
-        """Cropping resizes the largest middle part that has the wanted aspect ratio."""
-        pixels = rng.integers(0, 256, (*stored, 3), dtype=np.uint8)
-        path = write_image("photo.png", pixels)
-        picture = Image.fromarray(pixels)
-        expected = np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR, box=box))
-
-        actual = read_image(path, size, crop_to_aspect_ratio=True)
-
-        np.testing.assert_array_equal(expected, actual)
-
-    def test_pad_adds_black_above_and_below(self, write_image, rng):
-        """A wide picture in a square stands in the middle, with black bands of one height."""
-        pixels = rng.integers(1, 256, (40, 80, 3), dtype=np.uint8)
-        path = write_image("wide.png", pixels)
-        middle = Image.fromarray(pixels).resize((32, 16), Image.Resampling.BILINEAR)
-        expected = np.zeros((32, 32, 3), dtype=np.uint8)
-        expected[8:24] = middle
-
-        actual = read_image(path, (32, 32), pad_to_aspect_ratio=True)
-
-        np.testing.assert_array_equal(expected, actual)
-
-    def test_pad_adds_black_left_and_right(self, write_image, rng):
-        """A tall picture in a square has its bands at the sides."""
-        pixels = rng.integers(1, 256, (80, 40, 3), dtype=np.uint8)
-        path = write_image("tall.png", pixels)
-        middle = Image.fromarray(pixels).resize((16, 32), Image.Resampling.BILINEAR)
-        expected = np.zeros((32, 32, 3), dtype=np.uint8)
-        expected[:, 8:24] = middle
-
-        actual = read_image(path, (32, 32), pad_to_aspect_ratio=True)
-
-        np.testing.assert_array_equal(expected, actual)
 
 
 class TestUnreadable:
@@ -507,7 +244,31 @@ class TestUnreadable:
         path = tmp_path / "empty.png"
         path.touch()
 
-        with pytest.raises(ImageReadError, match=r"Could not read .*empty\.png' as an image"):
+        with pytest.raises(ImageReadError, match=r"empty\.png' as an image: it is empty\.$"):
+            read_image(path)
+
+    def test_pointer_of_git_lfs(self, tmp_path):
+        """What a clone without Git LFS leaves is told from other texts, with what to do."""
+        path = tmp_path / "pointer.jpg"
+        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+
+        with pytest.raises(ImageReadError, match=r"pointer\.jpg' .*Git LFS; `git lfs pull` gets"):
+            read_image(path)
+
+    def test_file_without_permission(self, write_image, pixels, monkeypatch):
+        """A file that may not be read is named, with the system's reason."""
+        path = write_image("private.png", pixels)
+        path.chmod(0)
+        if os.access(path, os.R_OK):  # an administrator may read everything
+
+            def refuse(path, _):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+            monkeypatch.setattr(Path, "open", refuse)
+
+        with pytest.raises(
+            ImageReadError, match=r"private\.png' as an image: Permission denied\.$"
+        ):
             read_image(path)
 
     def test_folder(self, tmp_path):
