@@ -11,6 +11,7 @@ from cnnkit.data._folds import k_fold_tables
 from cnnkit.data._leaks import find_leaks
 from cnnkit.data._listing import list_images, list_splits
 from cnnkit.data._loading import LoadedImages, load_images
+from cnnkit.data._placing import split_folder
 from cnnkit.data._prediction import predict_images
 from cnnkit.data._reading import read_image
 from cnnkit.data._renaming import rename_classes, renumber_files
@@ -35,5 +36,6 @@ __all__ = [
     "rename_classes",
     "renumber_files",
     "split_arrays",
+    "split_folder",
     "split_table",
 ]

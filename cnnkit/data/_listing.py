@@ -182,7 +182,7 @@ def _visible(folder: str) -> list[os.DirEntry[str]]:
 
 def _image_files(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> list[str]:
     """Return the image files below a folder; a link to a folder above itself isn't followed."""
-    status = os.stat(folder)  # noqa: PTH116  # strings throughout: a Path for each file is slow
+    status = os.stat(folder)
     here = (status.st_dev, status.st_ino)
     if here in above:
         return []

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import math
+import warnings
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm.contrib.concurrent import thread_map
 
-from cnnkit._validation import check_image_size, check_one_of, check_whole_number
+from cnnkit._validation import check_image_size, check_one_of
+from cnnkit.data._parallel import parallel_map
 from cnnkit.data._reading import CHANNELS, placed, read_image
 from cnnkit.data._tables import check_table, class_names_of
 from cnnkit.exceptions import ImageReadError
@@ -47,12 +49,15 @@ def load_images(
 ) -> LoadedImages:
     """Read all images of a table into one array.
 
+    The array is the only large thing that is made. If it takes more than half of the memory that
+    is free, a warning says so before the first file is read.
+
     Args:
         table: A table as `list_images` gives it.
         image_size: `(height, width)` to resize to.
         color_mode: `"rgb"` or `"grayscale"`.
-        on_error: `"raise"` at the first unreadable file, or `"skip"` it and report it in
-            `skipped`.
+        on_error: What an unreadable file does: `"raise"`; `"skip"`: it is left out and reported in
+            `skipped`; or `"warn"`: the same with a warning.
         workers: Threads; the number of processors by default.
         progress: If True, show a progress bar.
 
@@ -71,44 +76,69 @@ def load_images(
         >>> load_images(table, (32, 48), progress=False).images.shape
         (2, 32, 48, 3)
     """
-    check_one_of("on_error", on_error, ("raise", "skip"))
+    check_one_of("on_error", on_error, ("raise", "skip", "warn"))
     check_one_of("color_mode", color_mode, tuple(CHANNELS))
-    check_table(table, labelled=False)
-    if workers is not None:
-        check_whole_number("workers", workers)
-    images = np.empty(
-        (len(table), *check_image_size(image_size), CHANNELS[color_mode]), dtype=np.uint8
-    )
-    reasons = thread_map(
-        partial(_read_into, images, list(table["file_paths"]), color_mode, on_error),
-        range(len(table)),
-        max_workers=workers or os.cpu_count(),
-        desc="reading images",
-        unit="image",
-        disable=not progress,
-    )
+    check_table(table, labelled="targets" in table)
+    shape = (len(table), *check_image_size(image_size), CHANNELS[color_mode])
+    _warn_of_memory(math.prod(shape))
+    images = np.empty(shape, dtype=np.uint8)
+    read = partial(_read_into, images, list(table["file_paths"]), on_error == "raise")
+    reasons = parallel_map(read, range(len(table)), "reading images", workers, progress)
     reason = pd.Series(reasons, index=table.index, dtype=object)
-    unread = reason.notna()
-    kept = table[~unread]
+    skipped = table[reason.notna()].assign(reason=reason[reason.notna()])
+    if on_error == "warn" and len(skipped):
+        msg = f"{len(skipped)} of {len(table)} images were left out. {skipped['reason'].iloc[0]}"
+        warnings.warn(msg, UserWarning, stacklevel=2)
+    kept = table[reason.isna()]
     labelled = "targets" in table
     return LoadedImages(
-        images=images[~unread.to_numpy()] if unread.any() else images,
+        images=_closed_up(images, reason.isna().to_numpy()),
         targets=kept["targets"].to_numpy(dtype=np.int64) if labelled else None,
         class_names=class_names_of(table) if labelled else None,
         table=kept,
-        skipped=table[unread].assign(reason=reason[unread]),
+        skipped=skipped,
     )
 
 
+def _closed_up(images: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Move the kept images to the front, in place, and return them: no second block."""
+    places = np.flatnonzero(kept)
+    for new, old in enumerate(places):
+        if new != old:
+            images[new] = images[old]
+    return images[: len(places)]
+
+
+def _warn_of_memory(needed: int) -> None:
+    free = _free_memory()
+    if free is not None and needed > free / 2:
+        msg = (
+            f"The images take {needed / 1e9:.1f} GB of the {free / 1e9:.1f} GB of memory that are "
+            "free. Use a smaller image_size, or `image_dataset`, which reads as it goes."
+        )
+        warnings.warn(msg, ResourceWarning, stacklevel=3)
+
+
+def _free_memory() -> int | None:
+    """Return the bytes of memory that can be had without swapping, where Linux tells."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    sizes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return sizes[0] * 1024 if sizes else None
+
+
 def _read_into(
-    images: NDArray[np.uint8], paths: Sequence[str], color_mode: str, on_error: str, place: int
+    images: NDArray[np.uint8], paths: Sequence[str], raises: bool, place: int
 ) -> str | None:
     """Read one image into its place; return why it could not be read, or None."""
-    height, width = images.shape[1:3]
+    height, width, channels = images.shape[1:]
+    color_mode = next(mode for mode, count in CHANNELS.items() if count == channels)
     try:
         images[place] = read_image(paths[place], (height, width), color_mode=color_mode)
     except ImageReadError as error:
-        if on_error == "skip":
-            return str(error)
-        raise placed(error, place, len(paths)) from error
+        if raises:
+            raise placed(error, place, len(paths)) from error
+        return str(error)
     return None

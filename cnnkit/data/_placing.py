@@ -1,0 +1,255 @@
+"""Writing a split to disk, as folders that other programs read too."""
+
+import contextlib
+import errno
+import filecmp
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit.data._listing import list_images
+from cnnkit.data._split import PARTS, Split
+from cnnkit.data._splitting import split_table
+from cnnkit.data._tables import check_folder_names, check_table, class_names_of, normal
+
+MANIFEST = "split.csv"
+_PARTIAL = ".cnnkit-partial"
+
+
+def split_folder(
+    source: str | os.PathLike[str] | pd.DataFrame,
+    destination: str | os.PathLike[str],
+    *,
+    how: str = "copy",
+    validation_size: float = 0.2,
+    test_size: float = 0.2,
+    stratify: bool = True,
+    groups: str | None = None,
+    random_state: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Split images into the folders `train/<class>/`, `validation/<class>/` and `test/<class>/`.
+
+    The originals stay as they are. A run that was interrupted, even killed, can be repeated and
+    goes on where it stopped; a file that is there already is kept, and one that differs from what
+    should be there is an error before anything is written. At the end the table is written to
+    `split.csv`.
+
+    Args:
+        source: A folder that holds a folder for each class, or a table as `list_images` gives it.
+        destination: The folder to write to. It is made if need be, must not lie in `source`, and
+            its part folders must be missing, empty, or hold this same split.
+        how: `"copy"`; `"hardlink"`: another name for the same file, on one file system, without
+            more room; or `"symlink"`: a link to where the file is now.
+        validation_size: As for `split_table`, as are `test_size`, `stratify` and `groups`.
+        test_size: A fraction of all images, or a count.
+        stratify: If True, all parts have the same mix of classes.
+        groups: A column of the table, `"duplicates"` or `"near-duplicates"`.
+        random_state: A seed. It has to be given, so that a repeated run makes the same split.
+        progress: If True, show a progress bar.
+
+    Returns:
+        The table with the new `file_paths`, the old ones as `source_paths`, and `split`, a
+        Categorical of "train", "validation" and "test". Files of one class with equal names get a
+        number: `1.jpg`, `1_2.jpg`.
+
+    Raises:
+        FileNotFoundError: If the source folder does not exist.
+        FileExistsError: If the part folders hold other files, or one differs from its source.
+        ValueError: As for `split_table`, if `destination` lies in `source`, or a class has no name
+            that a folder can have.
+        OSError: If a file can't be placed: no room, no permission, or a hard link to another file
+            system. Nothing half-written is left.
+
+    Example:
+        >>> import tempfile, PIL.Image
+        >>> from pathlib import Path
+        >>> from cnnkit.data import split_folder
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ("cat", "dog"):
+        ...         Path(root, "photos", name).mkdir(parents=True)
+        ...         for number in range(5):
+        ...             path = Path(root, "photos", name, f"{number}.png")
+        ...             PIL.Image.new("RGB", (8, 8)).save(path)
+        ...     table = split_folder(f"{root}/photos", f"{root}/parts", progress=False)
+        ...     len(list(Path(root, "parts", "train").glob("*/*.png")))
+        6
+        >>> table["split"].value_counts().to_dict()
+        {'train': 6, 'validation': 2, 'test': 2}
+    """
+    check_one_of("how", how, tuple(_WAYS))
+    check_whole_number("random_state", random_state, least=0)
+    root = Path(os.path.abspath(destination))  # `resolve` would follow links
+    if isinstance(source, pd.DataFrame):
+        table = source
+    else:
+        _check_outside(root, Path(source))
+        table = list_images(source)
+    check_table(table)
+    check_folder_names("target_names", class_names_of(table))
+    split = split_table(
+        table.reset_index(drop=True),
+        validation_size=validation_size,
+        test_size=test_size,
+        stratify=stratify,
+        groups=groups,
+        random_state=random_state,
+        progress=progress,
+    )
+    placed = _placed_table(table, split, root)
+    _place_all(placed, root, how, progress)
+    return placed
+
+
+def _placed_table(table: pd.DataFrame, split: Split[pd.DataFrame], root: Path) -> pd.DataFrame:
+    """Return the table as it will be."""
+    parts = pd.concat([pd.Series(part, index=rows.index) for part, rows in split._asdict().items()])
+    parts = parts.sort_index()
+    sources = [os.path.abspath(path) for path in table["file_paths"]]
+    names = _free_names(table["target_names"], sources)
+    folders = zip(parts, table["target_names"], names, strict=True)
+    return table.assign(
+        file_paths=[os.path.join(root, *steps) for steps in folders],
+        split=pd.Categorical(parts, PARTS),
+        source_paths=sources,
+    )
+
+
+def _free_names(class_names: Iterable[str], sources: Sequence[str]) -> list[str]:
+    """Return the file names, with a number where two of a class would be one.
+
+    Names that differ in case or composition only are one name on some file systems.
+    """
+    names = [os.path.basename(path) for path in sources]
+    keys = [(label, _key(name)) for label, name in zip(class_names, names, strict=True)]
+    taken = set(keys)
+    if len(taken) == len(keys):
+        return names
+    seen: set[tuple[str, str]] = set()
+    for row in sorted(range(len(names)), key=sources.__getitem__):
+        label, key = keys[row]
+        if (label, key) in seen:
+            stem, suffix = os.path.splitext(names[row])
+            numbered = (f"{stem}_{number}{suffix}" for number in count(2))
+            names[row] = next(n for n in numbered if (label, _key(n)) not in taken)
+            taken.add((label, _key(names[row])))
+        seen.add((label, key))
+    return names
+
+
+def _key(name: str) -> str:
+    return normal(name).casefold()
+
+
+def _check_outside(root: Path, source: Path) -> None:
+    if root.resolve().is_relative_to(source.resolve()):
+        msg = (
+            "`destination` must not lie in `source`, where its folders would be classes. Received: "
+            f"{os.fspath(root)!r} in {os.fspath(source)!r}. Use a folder beside it."
+        )
+        raise ValueError(msg)
+
+
+def _place_all(placed: pd.DataFrame, root: Path, how: str, progress: bool) -> None:
+    there = _files_in_parts(root)
+    _check_there(placed, there, root)
+    manifest = _manifest(placed, root)
+    for folder in {os.path.dirname(path) for path in placed["file_paths"]}:
+        os.makedirs(folder, exist_ok=True)
+    pairs = zip(placed["source_paths"], placed["file_paths"], strict=True)
+    todo = [(old, new) for old, new in pairs if new not in there]
+    for old, new in tqdm(todo, "placing images", unit="image", disable=not progress):
+        try:
+            _WAYS[how](old, new)
+        except OSError as error:
+            raise _not_placed(old, new, error) from error
+    if not (root / MANIFEST).exists():
+        _whole(os.fspath(root / MANIFEST), lambda path: Path(path).write_bytes(manifest))
+
+
+def _whole(new: str, write: Callable[[str], object]) -> None:
+    """Write under another name first, so that no file is ever there in part."""
+    partial = os.path.join(os.path.dirname(new), _PARTIAL)
+    try:
+        write(partial)
+        _move(partial, new)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
+        raise
+
+
+def _move(old: str, new: str) -> None:
+    if os.path.lexists(new):  # a move would overwrite it
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
+    os.replace(old, new)
+
+
+def _copy(old: str, new: str) -> None:
+    _whole(new, lambda partial: shutil.copy2(old, partial))
+
+
+def _hardlink(old: str, new: str) -> None:
+    os.link(os.path.realpath(old) if os.path.islink(old) else old, new)
+
+
+_WAYS: dict[str, Callable[[str, str], None]] = {
+    "copy": _copy,
+    "hardlink": _hardlink,
+    "symlink": os.symlink,
+}
+
+
+def _not_placed(old: str, new: str, error: OSError) -> OSError:
+    reason = error.strerror or str(error)
+    msg = f"Could not place {old!r} as {new!r}: {reason}. Repeat the call to go on from there"
+    return OSError(error.errno, msg)
+
+
+def _files_in_parts(root: Path) -> set[str]:
+    """Return what the part folders hold beside folders, hidden files too."""
+    found = (
+        os.path.join(folder, name)
+        for part in PARTS
+        for folder, folders, names in os.walk(root / part)
+        for name in names + folders
+        if name != _PARTIAL
+    )
+    return {path for path in found if os.path.islink(path) or not os.path.isdir(path)}
+
+
+def _check_there(placed: pd.DataFrame, there: set[str], root: Path) -> None:
+    """Raise a FileExistsError unless all that is there belongs to this split."""
+    pairs = zip(placed["source_paths"], placed["file_paths"], strict=True)
+    source_of = {new: old for old, new in pairs if new in there}
+    wrong = sorted(there - source_of.keys()) or [
+        new for new, old in source_of.items() if not _is_same(old, new)
+    ]
+    manifest = root / MANIFEST
+    if not wrong and manifest.exists() and manifest.read_bytes() != _manifest(placed, root):
+        wrong = [os.fspath(manifest)]
+    if wrong:
+        msg = (
+            "`destination` must hold nothing else, or this same split. Received: "
+            f"{os.fspath(root)!r} with {len(wrong)} other file(s), for example {wrong[0]!r}. "
+            "Nothing was written. Use another folder, or the settings of the first run."
+        )
+        raise FileExistsError(msg)
+
+
+def _is_same(old: str, new: str) -> bool:
+    return Path(new).exists() and filecmp.cmp(old, new)
+
+
+def _manifest(placed: pd.DataFrame, root: Path) -> bytes:
+    columns = ["split", "target_names", "file_paths", "source_paths"]
+    table = placed[columns].assign(
+        file_paths=[path.removeprefix(f"{root}{os.sep}") for path in placed["file_paths"]]
+    )
+    return table.to_csv(index=False, lineterminator="\n").encode(errors="surrogateescape")
