@@ -8,6 +8,7 @@ from cnnkit.data._checking import check_images
 from cnnkit.data._datasets import image_dataset
 from cnnkit.data._flows import flow_from_tables
 from cnnkit.data._folds import k_fold_tables
+from cnnkit.data._label_errors import find_label_errors
 from cnnkit.data._leaks import find_leaks
 from cnnkit.data._listing import list_images, list_splits
 from cnnkit.data._loading import LoadedImages, load_images
@@ -22,6 +23,7 @@ __all__ = [
     "LoadedImages",
     "Split",
     "check_images",
+    "find_label_errors",
     "find_leaks",
     "flow_from_tables",
     "image_data_generator",

@@ -126,7 +126,7 @@ def check_images(
         >>> [Path(path).name for path in clean["file_paths"]]
         ['2.png']
     """
-    check_table(table, labelled="targets" in table)
+    check_table(table, labelled=None)
     if not table.index.is_unique:
         msg = (
             "`table` must have a unique index, so that rows can be dropped by it. Received: an "

@@ -78,7 +78,7 @@ def load_images(
     """
     check_one_of("on_error", on_error, ("raise", "skip", "warn"))
     check_one_of("color_mode", color_mode, tuple(CHANNELS))
-    check_table(table, labelled="targets" in table)
+    check_table(table, labelled=None)
     shape = (len(table), *check_image_size(image_size), CHANNELS[color_mode])
     _warn_of_memory(math.prod(shape))
     images = np.empty(shape, dtype=np.uint8)
@@ -116,7 +116,7 @@ def _warn_of_memory(needed: int) -> None:
             f"The images take {needed / 1e9:.1f} GB of the {free / 1e9:.1f} GB of memory that are "
             "free. Use a smaller image_size, or `image_dataset`, which reads as it goes."
         )
-        warnings.warn(msg, ResourceWarning, stacklevel=3)
+        warnings.warn(msg, UserWarning, stacklevel=3)
 
 
 def _free_memory() -> int | None:

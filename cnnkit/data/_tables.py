@@ -69,8 +69,10 @@ def check_folder_names(argument: str, names: Iterable[object]) -> None:
             raise ValueError(msg)
 
 
-def check_table(table: object, *, labelled: bool = True) -> None:
-    """Raise an error unless `table` is a table of images."""
+def check_table(table: object, *, labelled: bool | None = True) -> None:
+    """Raise an error unless `table` is a table of images; None lets it say if it is labelled."""
+    if labelled is None:
+        labelled = isinstance(table, pd.DataFrame) and "targets" in table
     columns = ["file_paths", "target_names", "targets"] if labelled else ["file_paths"]
     if not isinstance(table, pd.DataFrame) or not set(columns) <= set(table.columns):
         received = list(table.columns) if isinstance(table, pd.DataFrame) else type(table).__name__

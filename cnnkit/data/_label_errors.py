@@ -1,0 +1,77 @@
+"""Labels that a model which has not seen them contradicts."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from cnnkit.data._tables import check_table, class_names_of
+
+
+def find_label_errors(table: pd.DataFrame, probabilities: ArrayLike) -> pd.DataFrame:
+    """Find images whose label their predicted probabilities contradict.
+
+    The predictions must come from models that were trained without the image ("out of fold"), as
+    scikit-learn's `cross_val_predict(…, method="predict_proba")` gives them; a model believes the
+    labels that it was trained on. What is found is to be looked at, not to be dropped unseen.
+
+    The most suspicious image is the one whose label has the lowest probability: the
+    "self-confidence" of Northcutt, Jiang and Chuang, "Confident Learning", JAIR 70, 2021.
+
+    Args:
+        table: A labelled table as `list_images` gives it.
+        probabilities: `(images, classes)` in 0..1, rows in the order of the table, columns in the
+            order of the classes' numbers; each row sums to 1.
+
+    Returns:
+        The rows of the table for which another class is more probable than the label, the most
+        suspicious first, with three columns more: `label_probability`, `suggested_names` (a
+        Categorical of the same classes) and `suggested_probability`.
+
+    Raises:
+        ValueError: If the table is not labelled, or the probabilities have the wrong shape, aren't
+            finite or don't sum to 1.
+
+    Example:
+        >>> import pandas as pd
+        >>> from cnnkit.data import find_label_errors
+        >>> names = pd.Categorical(["cat", "dog", "cat"])
+        >>> table = pd.DataFrame({"file_paths": ["1.png", "2.png", "3.png"], "target_names": names})
+        >>> table["targets"] = table["target_names"].cat.codes
+        >>> errors = find_label_errors(table, [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+        >>> errors[["file_paths", "target_names", "suggested_names"]].values.tolist()
+        [['2.png', 'dog', 'cat'], ['3.png', 'cat', 'dog']]
+    """
+    check_table(table)
+    class_names = class_names_of(table)
+    shares = _checked(probabilities, (len(table), len(class_names)))
+    rows = np.arange(len(table))
+    label_probability = shares[rows, table["targets"]]
+    suggested = shares.argmax(axis=1)
+    errors = table.assign(
+        label_probability=label_probability,
+        suggested_names=pd.Categorical.from_codes(suggested, categories=pd.Index(class_names)),
+        suggested_probability=shares[rows, suggested],
+    )
+    contradicted = errors["suggested_probability"] > errors["label_probability"]
+    return errors[contradicted].sort_values("label_probability", kind="stable")
+
+
+def _checked(probabilities: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
+    shares = np.asarray(probabilities, dtype=np.float64)
+    if shares.shape != shape:
+        received = f"the shape {shares.shape}"
+    elif not np.isfinite(shares).all() or (shares < 0).any():
+        received = "values that are negative or not finite"
+    elif not np.allclose(shares.sum(axis=1), 1, atol=1e-3):
+        received = f"a row that sums to {shares.sum(axis=1)[_worst(shares)]:.3g}"
+    else:
+        return shares
+    msg = (
+        f"`probabilities` must have the shape (images, classes) = {shape} and rows that sum to 1. "
+        f"Received: {received}. For one sigmoid unit: np.column_stack([1 - p, p])."
+    )
+    raise ValueError(msg)
+
+
+def _worst(shares: NDArray[np.float64]) -> int:
+    return int(np.abs(shares.sum(axis=1) - 1).argmax())
