@@ -6,14 +6,21 @@ nox -s traps
 import sys
 
 import data_traps
+import file_traps
 import pandas as pd
+import split_traps
 import transfer_traps
 from tqdm import tqdm
 
 
 def main() -> int:
     """Run every experiment, print the table, and return 1 if one fails."""
-    experiments = (*data_traps.TRAPS, *transfer_traps.TRAPS)
+    experiments = (
+        *file_traps.TRAPS,
+        *split_traps.TRAPS,
+        *data_traps.TRAPS,
+        *transfer_traps.TRAPS,
+    )
     rows = [experiment() for experiment in tqdm(experiments, "traps", unit="trap")]
     table = pd.DataFrame(rows).rename(columns={"title": "trap", "figure": "measured"})
     print(table.to_string(index=False, justify="left"))
