@@ -1,5 +1,6 @@
 """From an open file to pixels: Pillow for every kind, OpenCV where it gives the same and sooner."""
 
+import re
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +21,8 @@ _TURNS = {
     7: (True, True, True),
     8: (True, True, False),
 }
+_START, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not stuffing, restart or fill
 _REDUCED = {
     1: cv2.IMREAD_COLOR_RGB,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -29,8 +32,11 @@ _REDUCED = {
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 is upright."""
-    orientation = image.getexif().get(_ORIENTATION, 1)
+    """Return the EXIF orientation, 1 to 8; 1 is upright, and what broken EXIF data mean."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError):
+        return 1
     return orientation if orientation in _TURNS else 1
 
 
@@ -47,6 +53,11 @@ def upright(pixels: NDArray[np.uint8], turns: tuple[bool, bool, bool]) -> NDArra
     return pixels[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
+def is_jpeg(image: Image.Image) -> bool:
+    """Tell whether an image is of the kind that OpenCV decodes here."""
+    return image.format == "JPEG" and image.mode in ("RGB", "L")
+
+
 def decode(file: BinaryIO, image: Image.Image, reduction: int = 1) -> NDArray[np.uint8]:
     """Return the stored pixels `(height, width, 3)` of an opened image.
 
@@ -55,7 +66,7 @@ def decode(file: BinaryIO, image: Image.Image, reduction: int = 1) -> NDArray[np
         image: The image, its header read.
         reduction: 1, 2, 4 or 8: a JPEG may come so many times smaller, which is faster.
     """
-    if image.format == "JPEG" and image.mode in ("RGB", "L"):
+    if is_jpeg(image):
         pixels = _decode_jpeg(file, reduction)
         if pixels is not None:
             return pixels
@@ -63,18 +74,40 @@ def decode(file: BinaryIO, image: Image.Image, reduction: int = 1) -> NDArray[np
 
 
 def _decode_jpeg(file: BinaryIO, reduction: int) -> NDArray[np.uint8] | None:
-    """Decode with OpenCV, which lets other threads run; None where the file is not whole.
+    """Decode with OpenCV, which lets other threads run; None for what is left to Pillow.
 
     From memory, OpenCV refuses a file that ends too early. (From a path it fills the rest with
-    gray, see `nox -s traps`.) Whole files give the pixels that Pillow gives.
+    gray, see `nox -s traps`.) Files without flaws give the pixels that Pillow gives; on others
+    OpenCV is less strict, and writes to the error stream.
     """
     file.seek(0)
-    data = np.frombuffer(file.read(), dtype=np.uint8)
+    data = file.read()
+    if data.rfind(_END) < data.rfind(_SCAN):
+        msg = "image file is truncated: the end of the image is missing"
+        raise OSError(msg)
+    if not _is_flawless(data):
+        return None
     flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels: NDArray[Any] | None = cv2.imdecode(data, flags)
+    pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     if pixels is not None and reduction > 1:  # the reduced kinds come as BGR only
         cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
     return pixels
+
+
+def _is_flawless(data: bytes) -> bool:
+    """Tell whether a JPEG is one segment after another to its end (ITU T.81, annex B)."""
+    place = len(_START)
+    while data[place : place + 1] == b"\xff":
+        marker = data[place : place + 2]
+        if marker == _END:
+            return True
+        if marker == _START:
+            return False  # another image before the end of this one
+        place += 2 + int.from_bytes(data[place + 2 : place + 4])
+        if marker == _SCAN:
+            following = _AFTER_SCAN.search(data, place)
+            place = following.start() if following else len(data)
+    return False
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -98,10 +131,7 @@ def _from_high_depth(image: Image.Image) -> Image.Image:
     known = np.isfinite(values)
     low, high = 0.0, 65535.0
     if image.mode == "F" or values.max() > high or values.min() < low:
-        low, high = (
-            values.min(where=known, initial=np.inf),
-            values.max(where=known, initial=-np.inf),
-        )
+        low, high = (values[known].min(), values[known].max()) if known.any() else (0.0, 1.0)
     levels = (values - low) * (255 / max(high - low, 1e-12))
     levels[~known] = 0
     if isinstance(image.info.get("transparency"), int):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cnnkit._validation import check_image_size, check_one_of
-from cnnkit.data._decoding import decode, turns_of, upright
-from cnnkit.data._resizing import center, jpeg_reduction, resize, size_of_whole
+from cnnkit.data._decoding import decode, is_jpeg, turns_of, upright
+from cnnkit.data._resizing import box_of_aspect, cut, jpeg_reduction, pad, resize, size_within
 from cnnkit.exceptions import ImageReadError
 from cnnkit.preprocess import to_grayscale
 
@@ -35,9 +35,9 @@ def read_image(
     """Read an image file as an upright array of pixels.
 
     The orientation in the file's EXIF data is applied, transparency is laid on white, and of an
-    animation or a file of several pages the first is taken. 16-bit integers are scaled by their
-    possible range 0..65535, so that images stay comparable; wider integers and floats by the range
-    that the file has.
+    animation or a file of several pages the first is taken. Integers of 16 bits are scaled by
+    their possible range 0..65535, so that images stay comparable; integers beyond it and floats by
+    the range that the file has.
 
     Args:
         path: The file: JPEG, PNG, GIF, BMP, TIFF, WebP, PPM, AVIF, JPEG 2000, or whatever else
@@ -80,22 +80,21 @@ def read_image(
 
 
 def _read(
-    path: str | os.PathLike[str], size: tuple[int, int] | None, crop: bool, pad: bool
+    path: str | os.PathLike[str], size: tuple[int, int] | None, crop: bool, padded: bool
 ) -> NDArray[np.uint8]:
-    """Decode, resize, and only then turn upright: that moves fewer pixels."""
     with Path(path).open("rb") as file, Image.open(file) as image:
+        if not is_jpeg(image):
+            image.load()  # only then are size and orientation final, as in TIFF
         turns = turns_of(image)
         if size is None:
-            return np.array(upright(decode(file, image), turns))
-        width, height = image.size
-        whole = size_of_whole(_turned((height, width), turns), size, crop, pad)
-        stored = _turned(whole, turns)
-        pixels = decode(file, image, jpeg_reduction((height, width), stored))
-    return np.ascontiguousarray(center(upright(resize(pixels, stored), turns), size))
-
-
-def _turned(size: tuple[int, int], turns: tuple[bool, bool, bool]) -> tuple[int, int]:
-    return (size[1], size[0]) if turns[0] else size
+            return np.array(upright(decode(file, image), turns), order="C")
+        whole = image.size if turns[0] else image.size[::-1]
+        part = box_of_aspect(whole, size) if crop else whole
+        inner = size_within(part, size) if padded else size
+        pixels = upright(decode(file, image, jpeg_reduction(part, inner)), turns)
+    if crop:
+        pixels = cut(pixels, box_of_aspect(pixels.shape[:2], size))
+    return pad(resize(np.ascontiguousarray(pixels), inner), size)
 
 
 def _reason(path: str | os.PathLike[str], error: Exception) -> str:

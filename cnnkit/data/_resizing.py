@@ -1,6 +1,7 @@
 """Antialiased resizing: what is made smaller is smoothed first, as much as it is reduced."""
 
 import math
+from functools import cache
 from typing import Any
 
 import cv2
@@ -10,12 +11,16 @@ from numpy.typing import NDArray
 Size = tuple[int, int]
 
 
-def size_of_whole(image: Size, target: Size, crop: bool, pad: bool) -> Size:
-    """Return the size to resize a whole image to, so that cut or padded it has the target's."""
-    if not crop and not pad:
-        return target
-    ratios = [have / want for have, want in zip(image, target, strict=True)]
-    ratio = min(ratios) if crop else max(ratios)
+def box_of_aspect(image: Size, target: Size) -> Size:
+    """Return the size of the largest part of an image that has the target's aspect ratio."""
+    ratio = min(have / want for have, want in zip(image, target, strict=True))
+    height, width = (max(1, round(want * ratio)) for want in target)
+    return height, width
+
+
+def size_within(image: Size, target: Size) -> Size:
+    """Return the largest size with the image's aspect ratio that the target has room for."""
+    ratio = max(have / want for have, want in zip(image, target, strict=True))
     height, width = (max(1, round(have / ratio)) for have in image)
     return height, width
 
@@ -23,9 +28,7 @@ def size_of_whole(image: Size, target: Size, crop: bool, pad: bool) -> Size:
 def jpeg_reduction(image: Size, target: Size) -> int:
     """Return how many times smaller a JPEG may be decoded: 1, 2, 4 or 8.
 
-    The decoder averages well. What it leaves must still be clearly larger than the target: at
-    1.25 times and above the result differs from a full decode by less than Pillow's own two
-    antialiased kernels differ from each other.
+    The decoder averages well, but what it leaves must still be clearly larger than the target.
     """
     ratio = min(have / want for have, want in zip(image, target, strict=True))
     return next(
@@ -36,30 +39,40 @@ def jpeg_reduction(image: Size, target: Size) -> int:
 def resize(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Resize to `(height, width)`, antialiased.
 
-    Pillow's kernel, a triangle as wide as the reduction, is here a Gaussian of nearly the same
-    width in front of OpenCV's bilinear kernel, which alone takes too few pixels into account.
-    The two differ by 47 dB at 500x375 to 224x224 and this takes a third of the time.
+    Pillow's kernel, a triangle as wide as the reduction, is here a Gaussian in front of OpenCV's
+    bilinear kernel, which alone takes too few pixels into account. `nox -s bench -- reading` shows
+    how near the two come and how long they take.
     """
     height, width = size
     smooth: NDArray[Any] = _averaged(pixels, size)
     ratios = smooth.shape[0] / height, smooth.shape[1] / width
     if max(ratios) > 1:
-        rows, columns = map(_deviation, ratios)
-        kernel = 2 * math.ceil(1.6 * columns) + 1, 2 * math.ceil(1.6 * rows) + 1
+        (rows, vertical), (columns, horizontal) = map(_gaussian, ratios)
         smooth = cv2.GaussianBlur(
-            smooth, kernel, columns, sigmaY=rows, borderType=cv2.BORDER_REPLICATE
+            smooth, (columns, rows), horizontal, sigmaY=vertical, borderType=cv2.BORDER_REPLICATE
         )
     small: NDArray[Any] = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
     return small
 
 
-def _deviation(ratio: float) -> float:
-    """Return the standard deviation of the smoothing in front of the bilinear kernel.
+def _gaussian(ratio: float) -> tuple[int, float]:
+    """Return the size and the deviation of the Gaussian in front of the bilinear kernel.
 
     A triangle of half-width `ratio` has the variance ratio² / 6, of which bilinear sampling has
-    about 1 / 6. Divided by 7, as the tails of the Gaussian are longer, the two are nearest.
+    about 1 / 6. The kernel is short, and its variance is not the square of its deviation.
     """
-    return math.sqrt(max(ratio**2 - 1, 0) / 7)
+    variance = max(ratio**2 - 1, 0) / 6
+    size = 2 * math.ceil(1.5 * math.sqrt(variance)) + 1
+    return size, float(np.interp(variance, *_deviations(size)))
+
+
+@cache
+def _deviations(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the variances of sampled Gaussian kernels, and the deviations that make them."""
+    deviations = np.linspace(0.2, size, 500)
+    squares = np.square(np.arange(size) - size // 2)
+    kernels = [cv2.getGaussianKernel(size, deviation)[:, 0] for deviation in deviations]
+    return np.array([squares @ kernel for kernel in kernels]), deviations
 
 
 def _averaged(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
@@ -73,15 +86,14 @@ def _averaged(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     return averaged
 
 
-def center(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Cut or pad with black on both sides alike, to `(height, width)`."""
-    for axis, want in enumerate(size):
-        have = pixels.shape[axis]
-        start = abs(have - want) // 2
-        if have > want:
-            pixels = pixels.take(range(start, start + want), axis=axis)
-        elif have < want:
-            widths = [(0, 0)] * pixels.ndim
-            widths[axis] = (start, want - have - start)
-            pixels = np.pad(pixels, widths)
-    return pixels
+def cut(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Return the middle of an image."""
+    top, left = ((have - want) // 2 for have, want in zip(pixels.shape, size, strict=False))
+    return pixels[top : top + size[0], left : left + size[1]]
+
+
+def pad(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Return an image in the middle of a black one."""
+    padded = np.zeros((*size, pixels.shape[2]), dtype=np.uint8)
+    cut(padded, (pixels.shape[0], pixels.shape[1]))[:] = pixels
+    return padded

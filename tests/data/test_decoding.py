@@ -150,18 +150,7 @@ class TestJpeg:
                 read_image(path, size)
 
     @pytest.mark.parametrize("behind", [b"\0" * 50_000, b"text " * 200], ids=["zeros", "text"])
-    @pytest.mark.parametrize(
-        "progressive",
-        [
-            pytest.param(
-                False,
-                marks=pytest.mark.xfail(
-                    strict=True, reason="decoders take what follows for pixels; no end is asked for"
-                ),
-            ),
-            True,
-        ],
-    )
+    @pytest.mark.parametrize("progressive", [False, True])
     def test_cut_and_filled_up(self, tmp_path, photo, progressive, behind):
         """A file cut short and filled up with something else has no end marker."""
         data = encoded(photo, "JPEG", quality=90, progressive=progressive)
@@ -170,6 +159,30 @@ class TestJpeg:
             path.write_bytes(data[:place] + behind)
             with pytest.raises(ImageReadError, match=r"filled\.jpg' as an image"):
                 read_image(path)
+
+    @pytest.mark.parametrize("progressive", [False, True])
+    def test_cut_with_an_image_behind(self, tmp_path, photo, progressive):
+        """A whole image behind one that is cut short does not make it whole."""
+        data = encoded(photo, "JPEG", quality=90, progressive=progressive)
+        path = tmp_path / "two.jpg"
+        for place in np.linspace(len(data) // 4, len(data) - 64, 20).astype(int):
+            path.write_bytes(data[:place] + data)
+            with pytest.raises(ImageReadError, match=r"two\.jpg' as an image"):
+                read_image(path)
+
+    def test_junk_between_segments_is_read_in_silence(self, tmp_path, photo, capfd):
+        """What Pillow reads past is read, and no library writes to the error stream."""
+        data = encoded(photo, "JPEG", quality=90)
+        place = data.index(b"\xff\xdb")  # the first table
+        path = tmp_path / "junk.jpg"
+        path.write_bytes(data[:place] + b"some junk" + data[place:])
+        with Image.open(path) as file:
+            expected = np.asarray(file.convert("RGB"))
+
+        actual = read_image(path)
+
+        np.testing.assert_array_equal(expected, actual)
+        assert ("", "") == capfd.readouterr()
 
     @pytest.mark.parametrize(
         "ink", [(0, 0, 0, 0), (0, 0, 0, 255), (255, 0, 0, 0), (30, 200, 90, 40), (200, 10, 0, 120)]
@@ -449,19 +462,7 @@ class TestFormats:
 
         assert [0, 0, 255, 0, 0] == actual[0, :, 0].tolist()
 
-    @pytest.mark.parametrize(
-        "value",
-        [
-            0.5,
-            np.nan,
-            pytest.param(
-                np.inf,
-                marks=pytest.mark.xfail(
-                    strict=True, raises=RuntimeWarning, reason="infinite less infinite warns"
-                ),
-            ),
-        ],
-    )
+    @pytest.mark.parametrize("value", [0.5, np.nan, np.inf, -np.inf])
     def test_even_float_tiff_is_black(self, write_image, value):
         """A float image without any range is black, and no warning is given."""
         path = write_image("flat.tif", np.full((4, 4), value, dtype=np.float32))
