@@ -11,7 +11,7 @@ from typing import Any
 
 def listed(options: Iterable[object]) -> str:
     """Join options for reading: `a, b or c`."""
-    *most, last = map(str, options)
+    *most, last = list(map(str, options)) or ["none"]
     return f"{', '.join(most)} or {last}" if most else last
 
 

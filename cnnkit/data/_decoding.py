@@ -9,6 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
+# What Pillow's plugins raise for damaged files, beside OSError.
+DECODING_ERRORS = (
+    *(OSError, ValueError, SyntaxError, EOFError, RuntimeError),
+    Image.DecompressionBombError,
+)
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {
     # orientation: (swap the axes, reverse the rows, reverse the columns), in this order
@@ -144,5 +149,5 @@ def format_of(path: Path) -> str | None:
     try:
         with Image.open(path) as image:
             return image.format
-    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError):
+    except DECODING_ERRORS:
         return None

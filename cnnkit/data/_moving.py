@@ -18,6 +18,7 @@ import pandas as pd
 from cnnkit._validation import listed
 
 JOURNAL = ".cnnkit-moves.json"
+_PARTIAL = f"{JOURNAL}.partial"
 
 Moves = Mapping[Path, Path]
 
@@ -31,32 +32,30 @@ def renamed(root: Path, moves: Moves, *, dry_run: bool) -> pd.DataFrame:
         dry_run: If True, change nothing.
     """
     _check(moves)
-    if moves and not dry_run:
-        _move(root, moves)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "old_paths": pd.Series(map(str, moves.keys()), dtype=str),
             "new_paths": pd.Series(map(str, moves.values()), dtype=str),
         }
     )
+    if moves and not dry_run:
+        _move(root, moves)
+    return table
 
 
 def settle(root: Path, *, dry_run: bool = False) -> None:
-    """Bring a renaming that was killed to an end: undo it, or finish it if all were on the way."""
-    if not (root / JOURNAL).exists():
-        return
-    if dry_run:
+    """Undo a renaming that was killed."""
+    interrupted = (root / JOURNAL).exists()
+    if interrupted and dry_run:
         msg = (
             "A renaming was interrupted here and some files have hidden names. Received: "
-            f"dry_run=True for {os.fspath(root)!r}. Call with dry_run=False: it settles that first."
+            f"dry_run=True for {os.fspath(root)!r}. Call with dry_run=False: it undoes that first."
         )
         raise ValueError(msg)
-    phase, moves = _read_journal(root)
-    if phase == "out":
+    if interrupted:
         _undo(root)
-    else:
-        _bring_in(moves)
-        (root / JOURNAL).unlink()
+    if not dry_run:
+        (root / _PARTIAL).unlink(missing_ok=True)
 
 
 def _check(moves: Moves) -> None:
@@ -66,6 +65,7 @@ def _check(moves: Moves) -> None:
         for new, times in wanted.items()
         if times > 1 or (os.path.lexists(new) and not _leaves(new, moves))
     ]
+    taken += [hidden for _, hidden, _ in _steps(moves) if os.path.lexists(hidden)]
     if taken:
         msg = (
             "New names must be free. Received: "
@@ -84,16 +84,17 @@ def _leaves(path: Path, moves: Moves) -> bool:
 
 
 def _move(root: Path, moves: Moves) -> None:
-    _write_journal(root, "out", moves)
     try:
+        _write_journal(root, "out", moves)
         for old, hidden, _ in _steps(moves):
             _rename(old, hidden)
         _write_journal(root, "in", moves)
-        _bring_in(moves)
+        for _, hidden, new in _steps(moves):
+            _rename(hidden, new)
+        (root / JOURNAL).unlink()
     except BaseException:
-        _undo(root)
+        settle(root)
         raise
-    (root / JOURNAL).unlink()
 
 
 def _undo(root: Path) -> None:
@@ -107,12 +108,6 @@ def _undo(root: Path) -> None:
         if os.path.lexists(hidden):
             _rename(hidden, old)
     (root / JOURNAL).unlink()
-
-
-def _bring_in(moves: Moves) -> None:
-    for _, hidden, new in _steps(moves):
-        if os.path.lexists(hidden):
-            _rename(hidden, new)
 
 
 def _steps(moves: Moves) -> list[tuple[Path, Path, Path]]:
@@ -131,7 +126,7 @@ def _rename(old: Path, new: Path) -> None:
 def _write_journal(root: Path, phase: str, moves: Moves) -> None:
     """Write the journal whole or not at all."""
     names = [[os.path.relpath(path, root) for path in move] for move in moves.items()]
-    partial = root / f"{JOURNAL}.partial"
+    partial = root / _PARTIAL
     partial.write_text(json.dumps({"phase": phase, "moves": names}), encoding="ascii")
     partial.replace(root / JOURNAL)
 

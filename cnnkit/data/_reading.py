@@ -11,17 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cnnkit._validation import check_image_size, check_one_of
-from cnnkit.data._decoding import decode, is_jpeg, turns_of, upright
+from cnnkit.data._decoding import DECODING_ERRORS, decode, is_jpeg, turns_of, upright
 from cnnkit.data._resizing import box_of_aspect, cut, jpeg_reduction, pad, resize, size_within
 from cnnkit.exceptions import ImageReadError
 from cnnkit.preprocess import to_grayscale
 
 CHANNELS = {"rgb": 3, "grayscale": 1}
-# What Pillow's plugins raise for damaged files.
-_DECODING_ERRORS = (
-    *(OSError, ValueError, SyntaxError, EOFError, RuntimeError),
-    Image.DecompressionBombError,
-)
 
 
 def read_image(
@@ -73,7 +68,7 @@ def read_image(
     size = None if image_size is None else check_image_size(image_size)
     try:
         pixels = _read(path, size, crop_to_aspect_ratio, pad_to_aspect_ratio)
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         msg = f"Could not read {os.fspath(path)!r} as an image: {_reason(path, error)}."
         raise ImageReadError(msg) from error
     return to_grayscale(pixels) if color_mode == "grayscale" else pixels

@@ -1,11 +1,13 @@
 """Naming class folders and numbering their files."""
 
 import ast
+import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
@@ -15,6 +17,8 @@ from cnnkit.data._formats import SUFFIXES
 from cnnkit.data._listing import class_folders, existing_folder, image_entries
 from cnnkit.data._moving import renamed, settle
 from cnnkit.data._tables import check_folder_names, normal
+
+Value = TypeVar("Value")
 
 
 def rename_classes(
@@ -30,8 +34,9 @@ def rename_classes(
     well as values (a dictionary in both directions), each folder is looked up among the keys
     first. Folders that the mapping doesn't name keep their names.
 
-    A name that is taken is refused before anything is renamed. A failure in the middle is undone;
-    what a killed process has left, under hidden names, is settled by the next call.
+    A name that is taken is refused before anything is renamed. A failure in the middle is undone
+    at once; what a killed process has left, some of it under hidden names, is undone by the next
+    call of this function or of `renumber_files`, which then does its own work.
 
     Args:
         directory: The folder that holds a folder for each class.
@@ -51,6 +56,7 @@ def rename_classes(
     Example:
         >>> import tempfile
         >>> from pathlib import Path
+    from typing import TypeVar
         >>> from cnnkit.data import rename_classes
         >>> with tempfile.TemporaryDirectory() as root:
         ...     for name in ("cane", "gatto"):
@@ -62,8 +68,11 @@ def rename_classes(
     root = existing_folder(directory)
     names = dict(mapping) if isinstance(mapping, Mapping) else _literal_mapping(Path(mapping))
     settle(root, dry_run=dry_run)
-    folders = {normal(entry.name): Path(entry.path) for entry in class_folders(root)}
-    new_names = _new_names(list(folders), _checked_names(names), root)
+    entries = class_folders(root)
+    folders = _by_normal_name("directory", [(entry.name, Path(entry.path)) for entry in entries])
+    check_folder_names("mapping", [name for move in names.items() for name in move])
+    wanted = _by_normal_name("mapping", [(old, normal(new)) for old, new in names.items()])
+    new_names = _new_names(list(folders), wanted, root)
     moves = {folders[old]: root / new for old, new in new_names.items() if old != new}
     return renamed(root, moves, dry_run=dry_run)
 
@@ -91,6 +100,7 @@ def renumber_files(directory: str | os.PathLike[str], *, dry_run: bool = False) 
     Example:
         >>> import tempfile, PIL.Image
         >>> from pathlib import Path
+    from typing import TypeVar
         >>> from cnnkit.data import renumber_files
         >>> with tempfile.TemporaryDirectory() as root:
         ...     Path(root, "cat").mkdir()
@@ -103,8 +113,12 @@ def renumber_files(directory: str | os.PathLike[str], *, dry_run: bool = False) 
     root = existing_folder(directory)
     settle(root, dry_run=dry_run)
     folders = class_folders(root)
-    if not folders:
-        msg = f"`directory` must hold a folder for each class. Received: {os.fspath(root)!r}."
+    if not folders or len({Path(folder).resolve() for folder in folders}) < len(folders):
+        reason = "two names of one folder" if folders else "no folders"
+        msg = (
+            "`directory` must hold a folder for each class. "
+            f"Received: {os.fspath(root)!r} with {reason}."
+        )
         raise ValueError(msg)
     moves = {}
     for folder in folders:
@@ -117,10 +131,10 @@ def renumber_files(directory: str | os.PathLike[str], *, dry_run: bool = False) 
     return renamed(root, moves, dry_run=dry_run)
 
 
-def _natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+def _natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
     """Return a key that puts `cat2` before `cat10`."""
     parts = re.findall(r"([0-9]+)|([^0-9]+)", name)
-    return [(int(digits or -1), text) for digits, text in parts], name
+    return [(bool(text), int(digits or 0), text) for digits, text in parts], name
 
 
 def _true_suffix(path: Path) -> str:
@@ -134,11 +148,10 @@ def _new_names(names: list[str], mapping: Mapping[str, str], root: Path) -> dict
     backward = {new: old for old, new in mapping.items()}
     if mapping.keys() & backward.keys():
         new_names = {**backward, **mapping}
-    elif mapping.keys() & set(names):
-        new_names = dict(mapping)
     else:
-        _check_distinct(names, mapping)
-        new_names = backward
+        new_names = dict(mapping) if mapping.keys() & set(names) else backward
+    if new_names.keys() - mapping.keys():
+        _check_distinct(set(names) - mapping.keys(), mapping)
     found = {name: new_names[name] for name in names if name in new_names}
     if not found:
         msg = (
@@ -161,22 +174,35 @@ def _check_distinct(names: Iterable[str], mapping: Mapping[str, str]) -> None:
         raise ValueError(msg)
 
 
-def _checked_names(mapping: Mapping[str, str]) -> dict[str, str]:
-    check_folder_names("mapping", [name for move in mapping.items() for name in move])
-    return {normal(old): normal(new) for old, new in mapping.items()}
+def _by_normal_name(argument: str, pairs: Sequence[tuple[str, Value]]) -> dict[str, Value]:
+    values = {normal(name): value for name, value in pairs}
+    if len(values) < len(pairs):
+        msg = (
+            f"`{argument}` must not hold two names that differ in the composition of their "
+            f"characters only. Received: {listed(sorted(repr(name) for name, _ in pairs))}."
+        )
+        raise ValueError(msg)
+    return values
 
 
 def _literal_mapping(path: Path) -> dict[str, str]:
     """Read the one dictionary that a file holds, without running anything."""
-    text = path.read_text(encoding="utf-8-sig")
     try:
-        statements = ast.parse(text).body
-        values = [getattr(statement, "value", None) for statement in statements]
-        (mapping,) = (ast.literal_eval(node) for node in values if isinstance(node, ast.Dict))
-    except (SyntaxError, ValueError) as error:
+        mapping = _literal(path.read_text(encoding="utf-8-sig"))
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
         msg = (
-            "`mapping` must be a file with one dictionary of plain names. "
+            "`mapping` must be a UTF-8 file with one dictionary of plain names. "
             f"Received: {os.fspath(path)!r}: {error}."
         )
         raise ValueError(msg) from error
+    return mapping
+
+
+def _literal(text: str) -> dict[str, str]:
+    try:
+        mapping = json.loads(text)
+    except ValueError:
+        statements = ast.parse(text).body
+        values = [getattr(statement, "value", None) for statement in statements]
+        (mapping,) = (ast.literal_eval(node) for node in values if isinstance(node, ast.Dict))
     return dict(mapping)
