@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from cnnkit.data._decoding import orientation_of
+from cnnkit.data._decoding import DECODING_ERRORS, orientation_of
 from cnnkit.data._duplicates import Codes, identical, looks_of, members, similar
 from cnnkit.data._formats import SUFFIXES
 from cnnkit.data._parallel import parallel_map
@@ -23,7 +23,8 @@ _PROBLEMS = {
     "damaged": "error",
     "conflicting labels": "error",
     "duplicate": "copy",
-    "near-duplicate": "copy",
+    "conflicting near-duplicate": "likeness",
+    "near-duplicate": "likeness",
     "blank": "note",
     "wrong extension": "note",
     "rotated": "note",
@@ -84,15 +85,16 @@ def check_images(
 ) -> pd.DataFrame:
     """Look at every image of a table and return what is wrong with it.
 
-    Problems are of three severities. `"error"`: a file that can't be read, isn't an image, is
-    damaged, or stands (as a copy or nearly so) under two classes. `"copy"`: a file that has the
-    same bytes as one further up, or looks nearly the same: resized, compressed again, a little
-    brighter or cropped. `"note"`: what `read_image` reads well, but other programs may not, or what
-    may be a mistake: an image of one color, an extension that is wrong for the content, an EXIF
-    orientation, animation, another mode than RGB (CMYK, transparency, palette, 16 bits, gray),
-    less than 32 pixels, or a side more than four times as long as the other.
+    Problems are of four severities. `"error"`: a file that can't be read, isn't an image, is
+    damaged, or has the same bytes as one of another class. `"copy"`: a file that has the same bytes
+    as one further up. `"likeness"`: an image that looks nearly the same as another one: resized,
+    compressed again or a little brighter. `"note"`: what `read_image` reads well, but other
+    programs may not, or what may be a mistake: an image of nearly one gray, an extension that is
+    wrong for the content, an EXIF orientation, several frames, another mode than RGB (CMYK,
+    transparency, palette, 16 bits, gray), less than 32 pixels, or a side more than four times as
+    long as the other.
 
-    Looks are compared by a perceptual hash. It is made for photos; drawn symbols, such as scanned
+    Looks are compared by a perceptual hash. It is made for photos: drawn symbols, such as scanned
     digits, look alike to it. Any two images are compared: 50,000 take seconds, a million hours.
 
     Args:
@@ -103,8 +105,8 @@ def check_images(
 
     Returns:
         A DataFrame with a row for each problem, the worst first, and the index of the image:
-        `problem` and `severity` (ordered Categoricals), `explanation`, `same_as` (the file that it
-        is a copy of, or None) and `file_paths`.
+        `problem` and `severity` (ordered Categoricals), `explanation`, `same_as` (the first file
+        that it is a copy of, or None) and `file_paths`.
 
     Raises:
         ValueError: If the table has no column `file_paths` or its index is not unique.
@@ -122,7 +124,7 @@ def check_images(
         ...     problems = check_images(table, progress=False)
         >>> problems["problem"].value_counts()[lambda counts: counts > 0].to_dict()
         {'not an image': 2}
-        >>> clean = table.drop(problems.query("severity != 'note'").index)
+        >>> clean = table.drop(problems.query("severity in ['error', 'copy']").index)
         >>> [Path(path).name for path in clean["file_paths"]]
         ['2.png']
     """
@@ -154,7 +156,7 @@ def _inspect(path: str) -> _Inspected:
         if (explanation := look(header))
     ]
     if looks is None:
-        findings.append(_Finding("blank", "all of one color"))
+        findings.append(_Finding("blank", "nearly all of one gray"))
     return _Inspected(findings, looks)
 
 
@@ -175,9 +177,17 @@ def _read_header(path: str) -> _Header:
             form=image.format or "",
             mode=image.mode,
             size=image.size,
-            frames=getattr(image, "n_frames", 1),
+            frames=_frames(image),
             orientation=orientation_of(image),
         )
+
+
+def _frames(image: Image.Image) -> int:
+    """Count the frames; a damaged one behind the first is nobody's concern."""
+    try:
+        return getattr(image, "n_frames", 1)
+    except DECODING_ERRORS:
+        return 1
 
 
 def _wrong_extension(header: _Header) -> str:
@@ -189,6 +199,11 @@ def _unusual_mode(header: _Header) -> str:
     return "" if header.mode == "RGB" else _MODES.get(header.mode, header.mode)
 
 
+def _several_frames(header: _Header) -> str:
+    several = header.frames > 1 and header.form != "MPO"  # a camera's preview is no frame
+    return f"{header.frames} frames, the first is read" if several else ""
+
+
 def _extreme_aspect(header: _Header) -> str:
     long, short = max(header.size), min(header.size)
     return f"{header.pixels} pixels" if long > _EXTREME * short else ""
@@ -197,7 +212,7 @@ def _extreme_aspect(header: _Header) -> str:
 _LOOKS_AT_HEADER: dict[str, Callable[[_Header], str | bool]] = {
     "wrong extension": _wrong_extension,
     "rotated": lambda header: header.orientation > 1 and f"EXIF orientation {header.orientation}",
-    "animated": lambda header: header.frames > 1 and f"{header.frames} frames, the first is read",
+    "animated": _several_frames,
     "unusual mode": _unusual_mode,
     "tiny": lambda header: min(header.size) < _TINY and f"{header.pixels} pixels",
     "extreme aspect ratio": _extreme_aspect,
@@ -216,13 +231,13 @@ def _copies(table: pd.DataFrame, codes: Codes, groups: Codes) -> Iterator[tuple[
                 continue
             other = next((other for other in others if codes[other] == codes[row]), others[0])
             same = codes[other] == codes[row]
+            likeness = "the same bytes" if same else "looks nearly the same"
             if names[other] != names[row]:
-                explanation = f"{'the same' if same else 'nearly the same'} as a {names[other]!r}"
-                yield row, _Finding("conflicting labels", explanation, paths[other])
-            elif same:
-                yield row, _Finding("duplicate", "the same bytes", paths[other])
+                problem = "conflicting labels" if same else "conflicting near-duplicate"
+                likeness = f"{likeness} as a {names[other]!r}"
             else:
-                yield row, _Finding("near-duplicate", "looks nearly the same", paths[other])
+                problem = "duplicate" if same else "near-duplicate"
+            yield row, _Finding(problem, likeness, paths[other])
 
 
 def _as_table(table: pd.DataFrame, found: list[tuple[int, _Finding]]) -> pd.DataFrame:
@@ -231,14 +246,16 @@ def _as_table(table: pd.DataFrame, found: list[tuple[int, _Finding]]) -> pd.Data
     rows = [row for row, _ in found]
     problems = [finding.problem for _, finding in found]
     severities = [_PROBLEMS[problem] for problem in problems]
-    same_as = pd.Series([finding.same_as for _, finding in found], dtype=object)
+    index = table.index[rows]
     return pd.DataFrame(
         {
             "problem": pd.Categorical(problems, list(_PROBLEMS), ordered=True),
             "severity": pd.Categorical(severities, list(_SEVERITIES), ordered=True),
-            "explanation": [finding.explanation for _, finding in found],
-            "same_as": same_as.to_numpy(),
-            "file_paths": table["file_paths"].iloc[rows].to_numpy(),
+            "explanation": pd.Series(
+                [finding.explanation.rstrip(".") for _, finding in found], index, dtype=str
+            ),
+            "same_as": pd.Series([finding.same_as for _, finding in found], index, dtype=object),
+            "file_paths": table["file_paths"].iloc[rows],
         },
-        index=table.index[rows],
+        index=index,
     )

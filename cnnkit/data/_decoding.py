@@ -1,6 +1,7 @@
 """From an open file to pixels: Pillow for every kind, OpenCV where it gives the same and sooner."""
 
 import re
+import struct
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -9,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-# What Pillow's plugins raise for damaged files, beside OSError.
+# What Pillow's plugins raise for damaged files.
 DECODING_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, RuntimeError),
-    Image.DecompressionBombError,
+    *(IndexError, KeyError, TypeError, struct.error, Image.DecompressionBombError),
 )
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {

@@ -42,7 +42,7 @@ def identical(paths: Sequence[str]) -> Codes:
     sizes = pd.Series([_size(path) for path in paths], dtype="int64")
     shared = sizes.duplicated(keep=False) & (sizes >= 0)
     digests = [
-        _digest(path) if is_shared else str(place)
+        digest(path) if is_shared else str(place)
         for place, (path, is_shared) in enumerate(zip(paths, shared, strict=True))
     ]
     return pd.factorize(np.asarray(digests, dtype=object))[0]
@@ -103,7 +103,8 @@ def _size(path: str) -> int:
         return -1
 
 
-def _digest(path: str) -> str:
+def digest(path: str) -> str:
+    """Return the SHA-256 of a file, or its path if it can't be read."""
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

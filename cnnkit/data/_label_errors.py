@@ -20,7 +20,8 @@ def find_label_errors(table: pd.DataFrame, probabilities: ArrayLike) -> pd.DataF
     Args:
         table: A labelled table as `list_images` gives it.
         probabilities: `(images, classes)` in 0..1, rows in the order of the table, columns in the
-            order of the classes' numbers; each row sums to 1.
+            order of the classes' numbers, or a DataFrame with a column of each class's name; each
+            row sums to 1.
 
     Returns:
         The rows of the table for which another class is more probable than the label, the most
@@ -43,13 +44,17 @@ def find_label_errors(table: pd.DataFrame, probabilities: ArrayLike) -> pd.DataF
     """
     check_table(table)
     class_names = class_names_of(table)
+    if isinstance(probabilities, pd.DataFrame) and set(probabilities) == set(class_names):
+        probabilities = probabilities[class_names]
     shares = _checked(probabilities, (len(table), len(class_names)))
     rows = np.arange(len(table))
     label_probability = shares[rows, table["targets"]]
     suggested = shares.argmax(axis=1)
     errors = table.assign(
         label_probability=label_probability,
-        suggested_names=pd.Categorical.from_codes(suggested, categories=pd.Index(class_names)),
+        suggested_names=table["target_names"]
+        .cat.categories[suggested]
+        .astype(table["target_names"].dtype),
         suggested_probability=shares[rows, suggested],
     )
     contradicted = errors["suggested_probability"] > errors["label_probability"]

@@ -73,7 +73,7 @@ def _kind(codes: Codes, row: int, other: int) -> str:
 
 
 def _pairs(codes: Codes, groups: Codes, parts: Codes) -> Iterator[tuple[int, int]]:
-    """Yield each image beside its nearest copy in each later part."""
+    """Yield each image beside its first copy in each later part; the same bytes go first."""
     for rows in members(groups):
         for part, later in combinations(sorted(set(parts[rows].tolist())), 2):
             others = [other for other in rows if parts[other] == later]

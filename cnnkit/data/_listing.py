@@ -81,7 +81,8 @@ def list_images(
 
 
 def _by_folder(root: Path, class_names: Sequence[str] | None) -> pd.DataFrame:
-    files = {folder.name: _image_files(folder.path) for folder in class_folders(root)}
+    above = frozenset({_identity(os.fspath(root))})
+    files = {folder.name: _image_files(folder.path, above) for folder in class_folders(root)}
     files = {name: paths for name, paths in files.items() if paths}
     if not files:
         raise ValueError(_no_class_folders(root))
@@ -161,12 +162,12 @@ def _part_folder(root: Path, names: Sequence[str]) -> Path | None:
 
 def class_folders(root: Path) -> list[os.DirEntry[str]]:
     """Return the folders right below a folder, in the order of their names."""
-    return [entry for entry in _visible(os.fspath(root)) if entry.is_dir()]
+    return [entry for entry in _visible(os.fspath(root)) if _is_folder(entry)]
 
 
 def image_entries(folder: str) -> list[os.DirEntry[str]]:
     """Return the image files right in a folder, in the order of their names."""
-    return [entry for entry in _visible(folder) if _is_image(entry) and not entry.is_dir()]
+    return [entry for entry in _visible(folder) if _is_image(entry) and not _is_folder(entry)]
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
@@ -182,17 +183,28 @@ def _visible(folder: str) -> list[os.DirEntry[str]]:
 
 def _image_files(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> list[str]:
     """Return the image files below a folder; a link to a folder above itself isn't followed."""
-    status = os.stat(folder)
-    here = (status.st_dev, status.st_ino)
+    here = _identity(folder)
     if here in above:
         return []
     paths = []
     for entry in _visible(folder):
-        if entry.is_dir():
+        if _is_folder(entry):
             paths += _image_files(entry.path, above | {here})
         elif _is_image(entry):
             paths.append(entry.path)
     return paths
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def _no_class_folders(root: Path) -> str:
@@ -223,7 +235,7 @@ def _check_not_split(root: Path, folders: set[str]) -> None:
 def _labeller(labels: Labels) -> Callable[[Path], str]:
     """Return the function that gives the class of a path."""
     if isinstance(labels, re.Pattern) and labels.groups == 1:
-        return partial(_searched, labels)
+        return partial(_searched, re.compile(normal(labels.pattern), labels.flags))
     if callable(labels):
         return labels
     msg = (
@@ -251,4 +263,4 @@ def _label(label: Callable[[Path], str], path: Path) -> str:
             f"`labels` must give a str for every path. Received: {name!r} for {os.fspath(path)!r}."
         )
         raise TypeError(msg)
-    return name
+    return normal(name)

@@ -1,8 +1,8 @@
 """Writing a split to disk, as folders that other programs read too."""
 
 import contextlib
+import csv
 import errno
-import filecmp
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -13,13 +13,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit.data._duplicates import digest
 from cnnkit.data._listing import list_images
 from cnnkit.data._split import PARTS, Split
 from cnnkit.data._splitting import split_table
 from cnnkit.data._tables import check_folder_names, check_table, class_names_of, normal
 
 MANIFEST = "split.csv"
-_PARTIAL = ".cnnkit-partial"
+_PARTIAL = ".cnnkit-partial-"
 
 
 def split_folder(
@@ -39,7 +40,7 @@ def split_folder(
     The originals stay as they are. A run that was interrupted, even killed, can be repeated and
     goes on where it stopped; a file that is there already is kept, and one that differs from what
     should be there is an error before anything is written. At the end the table is written to
-    `split.csv`.
+    `split.csv` (to be read with `dtype=str, keep_default_na=False`: a class may be called "NA").
 
     Args:
         source: A folder that holds a folder for each class, or a table as `list_images` gives it.
@@ -85,7 +86,7 @@ def split_folder(
     """
     check_one_of("how", how, tuple(_WAYS))
     check_whole_number("random_state", random_state, least=0)
-    root = Path(os.path.abspath(destination))  # `resolve` would follow links
+    root = Path(destination).absolute()
     if isinstance(source, pd.DataFrame):
         table = source
     else:
@@ -111,7 +112,8 @@ def _placed_table(table: pd.DataFrame, split: Split[pd.DataFrame], root: Path) -
     """Return the table as it will be."""
     parts = pd.concat([pd.Series(part, index=rows.index) for part, rows in split._asdict().items()])
     parts = parts.sort_index()
-    sources = [os.path.abspath(path) for path in table["file_paths"]]
+    here = os.getcwd()
+    sources = [os.path.join(here, path) for path in table["file_paths"]]
     names = _free_names(table["target_names"], sources)
     folders = zip(parts, table["target_names"], names, strict=True)
     return table.assign(
@@ -158,8 +160,13 @@ def _check_outside(root: Path, source: Path) -> None:
 
 def _place_all(placed: pd.DataFrame, root: Path, how: str, progress: bool) -> None:
     there = _files_in_parts(root)
-    _check_there(placed, there, root)
+    partial = {path for path in there if os.path.basename(path).startswith(_PARTIAL)}
+    partial.update(map(os.fspath, root.glob(f"{_PARTIAL}*")))
+    there -= partial
     manifest = _manifest(placed, root)
+    _check_there(placed, there, root, how, manifest)
+    for path in partial:  # a killed run has left it
+        os.remove(path)
     for folder in {os.path.dirname(path) for path in placed["file_paths"]}:
         os.makedirs(folder, exist_ok=True)
     pairs = zip(placed["source_paths"], placed["file_paths"], strict=True)
@@ -175,7 +182,7 @@ def _place_all(placed: pd.DataFrame, root: Path, how: str, progress: bool) -> No
 
 def _whole(new: str, write: Callable[[str], object]) -> None:
     """Write under another name first, so that no file is ever there in part."""
-    partial = os.path.join(os.path.dirname(new), _PARTIAL)
+    partial = os.path.join(os.path.dirname(new), f"{_PARTIAL}{os.getpid()}")
     try:
         write(partial)
         _move(partial, new)
@@ -208,8 +215,10 @@ _WAYS: dict[str, Callable[[str, str], None]] = {
 
 def _not_placed(old: str, new: str, error: OSError) -> OSError:
     reason = error.strerror or str(error)
-    msg = f"Could not place {old!r} as {new!r}: {reason}. Repeat the call to go on from there"
-    return OSError(error.errno, msg)
+    advice = "Once the cause is removed, repeat the call to go on from there"
+    if error.errno == errno.EXDEV:
+        advice = "Use how='copy'"
+    return OSError(error.errno, f"Could not place {old!r} as {new!r}: {reason}. {advice}")
 
 
 def _files_in_parts(root: Path) -> set[str]:
@@ -219,21 +228,22 @@ def _files_in_parts(root: Path) -> set[str]:
         for part in PARTS
         for folder, folders, names in os.walk(root / part)
         for name in names + folders
-        if name != _PARTIAL
     )
     return {path for path in found if os.path.islink(path) or not os.path.isdir(path)}
 
 
-def _check_there(placed: pd.DataFrame, there: set[str], root: Path) -> None:
+def _check_there(
+    placed: pd.DataFrame, there: set[str], root: Path, how: str, manifest: bytes
+) -> None:
     """Raise a FileExistsError unless all that is there belongs to this split."""
     pairs = zip(placed["source_paths"], placed["file_paths"], strict=True)
     source_of = {new: old for old, new in pairs if new in there}
     wrong = sorted(there - source_of.keys()) or [
-        new for new, old in source_of.items() if not _is_same(old, new)
+        new for new, old in source_of.items() if not _is_same(old, new, how)
     ]
-    manifest = root / MANIFEST
-    if not wrong and manifest.exists() and manifest.read_bytes() != _manifest(placed, root):
-        wrong = [os.fspath(manifest)]
+    path = root / MANIFEST
+    if not wrong and os.path.lexists(path) and not _holds(path, manifest):
+        wrong = [os.fspath(path)]
     if wrong:
         msg = (
             "`destination` must hold nothing else, or this same split. Received: "
@@ -243,8 +253,16 @@ def _check_there(placed: pd.DataFrame, there: set[str], root: Path) -> None:
         raise FileExistsError(msg)
 
 
-def _is_same(old: str, new: str) -> bool:
-    return Path(new).exists() and filecmp.cmp(old, new)
+def _is_same(old: str, new: str, how: str) -> bool:
+    """Tell whether a file is what `how` would make of another one."""
+    if os.path.islink(new) or how == "symlink":
+        return how == "symlink" and os.path.islink(new) and os.readlink(new) == old
+    shared = os.path.samefile(old, new)
+    return shared if how == "hardlink" else not shared and digest(old) == digest(new)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def _manifest(placed: pd.DataFrame, root: Path) -> bytes:
@@ -252,4 +270,5 @@ def _manifest(placed: pd.DataFrame, root: Path) -> bytes:
     table = placed[columns].assign(
         file_paths=[path.removeprefix(f"{root}{os.sep}") for path in placed["file_paths"]]
     )
-    return table.to_csv(index=False, lineterminator="\n").encode(errors="surrogateescape")
+    text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return text.encode(errors="surrogateescape")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_TRIES = 20
+_TRIES = 50
 
 
 def class_counts(class_sizes: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -53,32 +53,42 @@ def grouped_parts(
         generator: Where chance comes from.
     """
     rows = np.argsort(groups, kind="stable")
-    members = np.split(rows, np.flatnonzero(np.diff(groups[rows])) + 1)
-    best = _greedy_parts(codes, members, counts, generator)
+    members = np.split(codes[rows], np.flatnonzero(np.diff(groups[rows])) + 1)
+    contents = [np.unique(classes, return_counts=True) for classes in members]
+    best = _greedy_parts(contents, counts, generator)
     for _ in range(_TRIES):
-        if _distance(codes, best, counts) == (0, 0):
+        if _distance(codes, best[groups], counts) == (0, 0):
             break
-        other = _greedy_parts(codes, members, counts, generator)
-        best = min(best, other, key=lambda parts: _distance(codes, parts, counts))
-    return best
+        other = _greedy_parts(contents, counts, generator)
+        best = min(best, other, key=lambda parts: _distance(codes, parts[groups], counts))
+    return best[groups]
 
 
 def _greedy_parts(
-    codes: NDArray[np.intp],
-    members: Sequence[NDArray[np.intp]],
-    counts: NDArray[np.intp],
+    contents: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    wanted: NDArray[np.intp],
     generator: np.random.Generator,
 ) -> NDArray[np.intp]:
-    wanted_parts = np.flatnonzero(counts.sum(axis=0))
-    lacking = counts.copy()
-    parts = np.empty(len(codes), dtype=np.intp)
-    sizes = np.array([len(rows) for rows in members])
-    order = generator.permutation(len(members))
+    """Return the part of each group, from the classes in it and how many images of each."""
+    lacking = wanted.copy()
+    groups_left = np.zeros(len(wanted), dtype=np.intp)
+    for classes, _ in contents:
+        groups_left[classes] += 1
+    places = generator.permutation(np.flatnonzero(wanted.sum(axis=0)))  # the first wins a tie
+    parts = np.empty(len(contents), dtype=np.intp)
+    sizes = np.array([counts.sum() for _, counts in contents])
+    order = generator.permutation(len(contents))
     for group in order[np.argsort(-sizes[order], kind="stable")]:
-        classes = codes[members[group]]
-        part = wanted_parts[lacking[classes].sum(axis=0)[wanted_parts].argmax()]
-        parts[members[group]] = part
-        np.subtract.at(lacking[:, part], classes, 1)
+        classes, counts = contents[group]
+        gain = (counts @ lacking[classes]).astype(np.float64)
+        empty = (lacking[classes] == wanted[classes]) & (wanted[classes] > 0)
+        last = groups_left[classes] <= empty.sum(axis=1)  # else an empty part would stay so
+        if last.any():
+            gain[~empty[last].any(axis=0)] = -np.inf
+        part = places[gain[places].argmax()]
+        parts[group] = part
+        lacking[classes, part] -= counts
+        groups_left[classes] -= 1
     return parts
 
 

@@ -187,15 +187,23 @@ def _check_every_class(
     names: NDArray[Any], counts: NDArray[np.intp], wanted: NDArray[np.intp], what: str
 ) -> None:
     missing = ((counts == 0) & (wanted.sum(axis=0) > 0)).any(axis=1)
-    if missing.any():
-        row = int(missing.argmax())
+    if not missing.any():
+        return
+    row = int(missing.argmax())
+    sizes = ", ".join(map(str, wanted.sum(axis=0)))
+    if len(names) == 1:
+        msg = (
+            f"Every part must have an image. Received: {counts[row].sum()} {what} for parts of "
+            f"{sizes} images. Add images or make the parts larger."
+        )
+    else:
         msg = (
             "Every class must have an image in every part. Received: "
             f"{counts[row].sum()} {what} of {np.asarray(names[row]).item()!r} for parts of "
-            f"{', '.join(map(str, wanted.sum(axis=0)))} images. Add images, leave the class out, "
-            "make the parts larger, or pass stratify=False."
+            f"{sizes} images. Add images, leave the class out, make the parts larger, or pass "
+            "stratify=False."
         )
-        raise ValueError(msg)
+    raise ValueError(msg)
 
 
 def _warn_of_deviation(

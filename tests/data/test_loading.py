@@ -2,24 +2,33 @@
 
 import io
 import re
+import sys
+import tracemalloc
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from cnnkit.data import LoadedImages, list_images, load_images, read_image
+from cnnkit.data import LoadedImages, _loading, list_images, load_images, read_image
 from cnnkit.exceptions import ImageReadError
 
 
+def damage(path):
+    """Put an image that is cut short in the place of another."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG")
+    Path(path).write_bytes(stream.getvalue()[: stream.tell() * 9 // 10])
+
+
 @pytest.fixture
-def damaged_table(level_table, rng):
+def damaged_table(level_table):
     """Five images, of which the third is cut short."""
     table = level_table([10, 20, 30, 40, 50], ["cat", "dog", "cat", "dog", "cat"])
-    stream = io.BytesIO()
-    Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(stream, "JPEG")
-    with open(table["file_paths"][2], "wb") as file:  # noqa: PTH123
-        file.write(stream.getvalue()[: stream.tell() * 9 // 10])
+    damage(table["file_paths"][2])
     return table
 
 
@@ -142,6 +151,81 @@ class TestUnreadable:
         assert [0, 1, 1, 0] == loaded.targets.tolist()
         assert [0, 1, 3, 4] == list(loaded.table.index)
 
+    @pytest.mark.parametrize("workers", [1, 2, 4])
+    @pytest.mark.parametrize(
+        "damaged",
+        [
+            {0},
+            {9},
+            {4},
+            {0, 9},
+            {0, 1, 2},
+            {7, 8, 9},
+            {1, 3, 5, 7, 9},
+            set(range(9)),
+            set(range(10)),
+        ],
+        ids=str,
+    )
+    def test_wherever_the_unreadable_are(self, level_table, damaged, workers):
+        """First, last, every other or all: images, targets and table close up, in order."""
+        levels = [10 * row for row in range(10)]
+        table = level_table(levels, ["a", "b"] * 5)
+        for row in damaged:
+            damage(table["file_paths"][row])
+        kept = [row for row in range(10) if row not in damaged]
+
+        loaded = load_images(table, (4, 4), on_error="skip", workers=workers, progress=False)
+
+        expected = np.broadcast_to(
+            np.reshape([levels[row] for row in kept], (-1, 1, 1, 1)), (len(kept), 4, 4, 3)
+        )
+        np.testing.assert_array_equal(expected, loaded.images)
+        assert [row % 2 for row in kept] == loaded.targets.tolist()
+        assert kept == loaded.table.index.tolist()
+        assert sorted(damaged) == loaded.skipped.index.tolist()
+        assert ["a", "b"] == loaded.class_names
+
+    def test_rows_of_a_repeated_index_keep_their_reasons(self, level_table):
+        """Every skipped row has the reason of its own file, whatever the index."""
+        table = level_table([10, 20, 30, 40], ["a"] * 4).set_axis([5, 5, 6, 5])
+        for row in (1, 3):
+            damage(table["file_paths"].iloc[row])
+
+        loaded = load_images(table, (4, 4), on_error="skip", progress=False)
+
+        assert [5, 5] == loaded.skipped.index.tolist()
+        assert ["level_020", "level_040"] == [
+            re.search(r"level_\d+", reason)[0] for reason in loaded.skipped["reason"]
+        ]
+
+    def test_warning(self, level_table):
+        """With on_error="warn" one warning has the counts and the first reason."""
+        table = level_table([10, 20, 30], ["a", "b", "a"])
+        for row in (1, 2):
+            damage(table["file_paths"][row])
+        text = (
+            r"^2 of 3 images were left out\. Could not read '.*level_020\.png' as an image: .*trunc"
+        )
+
+        with pytest.warns(UserWarning, match=text) as caught:
+            loaded = load_images(table, (4, 4), on_error="warn", progress=False)
+
+        assert [__file__] == [warning.filename for warning in caught]
+        assert [10] == loaded.images[:, 0, 0, 0].tolist()
+        assert [1, 2] == loaded.skipped.index.tolist()
+
+    @pytest.mark.parametrize("on_error", ["warn", "skip"])
+    def test_no_warning_without_cause(self, level_table, damaged_table, on_error):
+        """Nothing is said where all is read, or where "skip" was asked for."""
+        table = damaged_table if on_error == "skip" else level_table([1, 2], ["a", "b"])
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            loaded = load_images(table, (4, 4), on_error=on_error, progress=False)
+
+        assert len(table) == len(loaded.images) + len(loaded.skipped)
+
     def test_repeated_index_is_no_obstacle(self, damaged_table):
         """Rows are told apart by place, not by index."""
         table = damaged_table.set_axis([0] * 5)
@@ -158,6 +242,88 @@ class TestUnreadable:
         load_images(damaged_table, (4, 4), on_error="skip", progress=False)
 
         pd.testing.assert_frame_equal(before, damaged_table)
+
+
+class TestMemory:
+    """One block holds all images, and a warning comes before one that may not fit."""
+
+    def test_skipping_makes_no_second_block(self, level_table):
+        """What is returned is the front of the block that was read into."""
+        table = level_table([10, 20, 30, 40], ["a"] * 4)
+        damage(table["file_paths"][0])
+        block = 4 * 1000 * 1000 * 3
+        load_images(table, (8, 8), on_error="skip", progress=False)  # imports what it needs
+        tracemalloc.start()
+        try:
+            loaded = load_images(table, (1000, 1000), on_error="skip", workers=1, progress=False)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert block == loaded.images.base.nbytes
+        assert peak < block * 1.6  # one image on its way is a quarter of the block
+
+    @pytest.mark.parametrize("free", [10 * 4 * 4 * 3 * 2 - 1, 1, 0])
+    def test_warning_before_reading(self, level_table, monkeypatch, free):
+        """More than half of what is free: the warning comes first and advises."""
+        table = level_table(range(10), ["a"] * 10)
+        monkeypatch.setattr(_loading, "_free_memory", lambda: free)
+        monkeypatch.setattr(_loading, "read_image", None)
+        text = r"^The images take 0\.0 GB of the 0\.0 GB of memory .* Use a smaller image_size, or"
+
+        with (
+            pytest.warns(UserWarning, match=text) as caught,
+            pytest.raises(TypeError, match="not callable"),  # from reading, which is broken here
+        ):
+            load_images(table, (4, 4), progress=False)
+
+        assert [__file__] == [warning.filename for warning in caught]
+
+    def test_warning_that_is_an_error_stops_it(self, level_table, monkeypatch):
+        """No file is read where warnings are errors."""
+        read = []
+        monkeypatch.setattr(_loading, "_free_memory", lambda: 1)
+        monkeypatch.setattr(_loading, "read_image", lambda *args, **_: read.append(args))
+
+        with pytest.raises(UserWarning, match="memory that are free"):
+            load_images(level_table([1, 2], ["a", "a"]), (4, 4), progress=False)
+
+        assert [] == read
+
+    def test_numbers_of_the_warning(self, level_table, monkeypatch):
+        """The need is counted from the size that was asked for, the rows and the channels."""
+        monkeypatch.setattr(_loading, "_free_memory", lambda: 16_000_000_000)
+        text = r"^The images take 12\.0 GB of the 16\.0 GB"
+
+        with pytest.raises(UserWarning, match=text):
+            load_images(level_table([1, 2], ["a", "a"]), (20_000, 100_000), progress=False)
+
+    @pytest.mark.parametrize("free", [10 * 4 * 4 * 3 * 2, 10**9, None])
+    def test_no_warning(self, level_table, monkeypatch, free):
+        """Half of what is free may be taken; where nobody tells, nothing is said."""
+        monkeypatch.setattr(_loading, "_free_memory", lambda: free)
+
+        loaded = load_images(level_table(range(10), ["a"] * 10), (4, 4), progress=False)
+
+        assert list(range(10)) == loaded.images[:, 0, 0, 0].tolist()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells so")
+    def test_free_memory(self):
+        """The number lies between nothing and what the machine has."""
+        total = re.search(r"MemTotal: *(\d+) kB", Path("/proc/meminfo").read_text("ascii"))[1]
+
+        assert 2**20 < _loading._free_memory() < int(total) * 1024
+
+    @pytest.mark.parametrize(
+        "content", [None, "MemTotal: 5 kB\nMemFree: 4 kB\n", ""], ids=["missing", "old", "empty"]
+    )
+    def test_free_memory_unknown(self, monkeypatch, tmp_path, content):
+        """Other systems, and old ones, don't tell."""
+        if content is not None:
+            (tmp_path / "meminfo").write_text(content)
+        monkeypatch.setattr(_loading, "Path", lambda _: tmp_path / "meminfo")
+
+        assert _loading._free_memory() is None
 
 
 class TestArguments:
