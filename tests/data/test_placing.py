@@ -465,7 +465,6 @@ class TestTable:
         read = pd.read_csv(parts / "split.csv")
         assert table["source_paths"].tolist() == read["source_paths"].tolist()
 
-    @pytest.mark.parametrize("progress", [True, False])
     @pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
     def test_manifest_of_names_that_break_lines(self, tmp_path, parts):
         """Line breaks in names and classes that look like numbers or gaps are read back."""
@@ -477,6 +476,7 @@ class TestTable:
         assert list(placed["source_paths"]) == list(table["source_paths"])
         assert list(placed["target_names"]) == list(table["target_names"])
 
+    @pytest.mark.parametrize("progress", [True, False])
     def test_progress_is_shown_on_request(self, photos, parts, capsys, progress):
         """The bar goes to standard error, or nowhere."""
         split_folder(photos, parts, progress=progress)
