@@ -56,7 +56,6 @@ def rename_classes(
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-    from typing import TypeVar
         >>> from cnnkit.data import rename_classes
         >>> with tempfile.TemporaryDirectory() as root:
         ...     for name in ("cane", "gatto"):
@@ -100,7 +99,6 @@ def renumber_files(directory: str | os.PathLike[str], *, dry_run: bool = False) 
     Example:
         >>> import tempfile, PIL.Image
         >>> from pathlib import Path
-    from typing import TypeVar
         >>> from cnnkit.data import renumber_files
         >>> with tempfile.TemporaryDirectory() as root:
         ...     Path(root, "cat").mkdir()
