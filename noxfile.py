@@ -81,10 +81,12 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure speed, side by side with named peers: all benchmarks, or those named after `--`."""
+    """Measure speed, side by side with named peers: all, or those named after `--`."""
     install(session, "bench")
-    for name in session.posargs or BENCHMARKS:
-        run_quietly(session, f"tests/benchmarks/{name}.py")
+    names = [name for name in session.posargs if name in BENCHMARKS]
+    arguments = [word for word in session.posargs if word not in BENCHMARKS]
+    for name in names or BENCHMARKS:
+        run_quietly(session, f"tests/benchmarks/{name}.py", *arguments)
 
 
 @nox.session

@@ -16,4 +16,10 @@ class CnnkitError(Exception):
 
 
 class ImageReadError(CnnkitError, OSError):
-    """A file could not be read as an image; the message names the file and the reason."""
+    """A file could not be read as an image; the message names the file and the reason.
+
+    Attributes:
+        reason: What is wrong with the file, without its name.
+    """
+
+    reason: str = ""

@@ -13,7 +13,7 @@ from cnnkit.data._decoding import DECODING_ERRORS, orientation_of
 from cnnkit.data._duplicates import Codes, identical, looks_of, members, similar
 from cnnkit.data._formats import SUFFIXES
 from cnnkit.data._parallel import parallel_map
-from cnnkit.data._tables import check_table
+from cnnkit.data._tables import check_table, check_unique_index
 from cnnkit.exceptions import ImageReadError
 
 # problem -> severity; worst first
@@ -91,11 +91,12 @@ def check_images(
     compressed again or a little brighter. `"note"`: what `read_image` reads well, but other
     programs may not, or what may be a mistake: an image of nearly one gray, an extension that is
     wrong for the content, an EXIF orientation, several frames, another mode than RGB (CMYK,
-    transparency, palette, 16 bits, gray), less than 32 pixels, or a side more than four times as
-    long as the other.
+    transparency, palette, 16-bit gray, gray), less than 32 pixels, or a side more than four times
+    as long as the other.
 
     Looks are compared by a perceptual hash. It is made for photos: drawn symbols, such as scanned
-    digits, look alike to it. Any two images are compared: 50,000 take seconds, a million hours.
+    digits, look alike to it. Any two images are compared: 50,000 take half a minute, a million
+    hours.
 
     Args:
         table: A table as `list_images` gives it, labelled or not. Its index must be unique.
@@ -106,7 +107,7 @@ def check_images(
     Returns:
         A DataFrame with a row for each problem, the worst first, and the index of the image:
         `problem` and `severity` (ordered Categoricals), `explanation`, `same_as` (the first file
-        that it is a copy of, or None) and `file_paths`.
+        of its like, or of its like in another class; or None) and `file_paths`.
 
     Raises:
         ValueError: If the table has no column `file_paths` or its index is not unique.
@@ -129,16 +130,11 @@ def check_images(
         ['2.png']
     """
     check_table(table, labelled=None)
-    if not table.index.is_unique:
-        msg = (
-            "`table` must have a unique index, so that rows can be dropped by it. Received: an "
-            "index with repeated values. Call table.reset_index(drop=True)."
-        )
-        raise ValueError(msg)
+    check_unique_index(table)
     paths = list(table["file_paths"])
     inspected = parallel_map(_inspect, paths, "checking images", workers, progress)
     found = [(row, finding) for row, image in enumerate(inspected) for finding in image.findings]
-    codes = identical(paths)
+    codes = identical(paths, workers, progress)
     groups = similar([image.looks for image in inspected], codes) if near_duplicates else codes
     found += _copies(table, codes, groups)
     return _as_table(table, found)
@@ -162,12 +158,11 @@ def _inspect(path: str) -> _Inspected:
 
 def _unread(error: ImageReadError) -> _Finding:
     cause = error.__cause__
-    reason = str(error).partition(" as an image: ")[2]
     if isinstance(cause, UnidentifiedImageError):
-        return _Finding("not an image", reason)
+        return _Finding("not an image", error.reason)
     if isinstance(cause, Image.DecompressionBombError) or getattr(cause, "errno", None):
-        return _Finding("unreadable", reason)
-    return _Finding("damaged", reason)
+        return _Finding("unreadable", error.reason)
+    return _Finding("damaged", error.reason)
 
 
 def _read_header(path: str) -> _Header:
@@ -220,24 +215,32 @@ _LOOKS_AT_HEADER: dict[str, Callable[[_Header], str | bool]] = {
 
 
 def _copies(table: pd.DataFrame, codes: Codes, groups: Codes) -> Iterator[tuple[int, _Finding]]:
-    """Yield what stands twice: every row under two classes, else every row but the first."""
+    """Yield what stands twice: by its bytes, and of each such set one by its looks."""
     paths = list(table["file_paths"])
     names = list(table.get("target_names", [None] * len(table)))
-    for rows in members(groups):
-        for row in rows:
-            others = [other for other in rows if names[other] != names[row]]
-            others = others or [other for other in rows if other < row]
-            if not others:
-                continue
-            other = next((other for other in others if codes[other] == codes[row]), others[0])
-            same = codes[other] == codes[row]
-            likeness = "the same bytes" if same else "looks nearly the same"
-            if names[other] != names[row]:
-                problem = "conflicting labels" if same else "conflicting near-duplicate"
-                likeness = f"{likeness} as a {names[other]!r}"
+    first_of_code = set(np.unique(codes, return_index=True)[1].tolist())
+    by_looks = ([row for row in rows if row in first_of_code] for rows in members(groups))
+    for sets, likeness, problem, conflict in (
+        (members(codes), "the same bytes", "duplicate", "conflicting labels"),
+        (by_looks, "looks nearly the same", "near-duplicate", "conflicting near-duplicate"),
+    ):
+        for row, other in (pair for rows in sets for pair in _pairs(rows, names)):
+            if names[row] == names[other]:
+                yield row, _Finding(problem, likeness, paths[other])
             else:
-                problem = "duplicate" if same else "near-duplicate"
-            yield row, _Finding(problem, likeness, paths[other])
+                explanation = f"{likeness} as a {names[other]!r}"
+                yield row, _Finding(conflict, explanation, paths[other])
+
+
+def _pairs(rows: list[int], names: list[str | None]) -> Iterator[tuple[int, int]]:
+    """Yield each row with the first of another class, or else each but the first with the first."""
+    first = rows[0]
+    other_class = next((row for row in rows if names[row] != names[first]), None)
+    for row in rows:
+        if other_class is not None and names[row] == names[first]:
+            yield row, other_class
+        elif row != first:
+            yield row, first
 
 
 def _as_table(table: pd.DataFrame, found: list[tuple[int, _Finding]]) -> pd.DataFrame:
@@ -252,7 +255,7 @@ def _as_table(table: pd.DataFrame, found: list[tuple[int, _Finding]]) -> pd.Data
             "problem": pd.Categorical(problems, list(_PROBLEMS), ordered=True),
             "severity": pd.Categorical(severities, list(_SEVERITIES), ordered=True),
             "explanation": pd.Series(
-                [finding.explanation.rstrip(".") for _, finding in found], index, dtype=str
+                [finding.explanation for _, finding in found], index, dtype=str
             ),
             "same_as": pd.Series([finding.same_as for _, finding in found], index, dtype=object),
             "file_paths": table["file_paths"].iloc[rows],

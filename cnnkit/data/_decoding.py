@@ -83,15 +83,12 @@ def _decode_jpeg(file: BinaryIO, reduction: int) -> NDArray[np.uint8] | None:
     """Decode with OpenCV, which lets other threads run; None for what is left to Pillow.
 
     From memory, OpenCV refuses a file that ends too early. (From a path it fills the rest with
-    gray, see `nox -s traps`.) Files without flaws give the pixels that Pillow gives; on others
-    OpenCV is less strict, and writes to the error stream.
+    gray, see `nox -s traps`.) Files whose structure is whole give the pixels that Pillow gives; on
+    others OpenCV is less strict.
     """
     file.seek(0)
     data = file.read()
-    if data.rfind(_END) < data.rfind(_SCAN):
-        msg = "image file is truncated: the end of the image is missing"
-        raise OSError(msg)
-    if not _is_flawless(data):
+    if not _is_whole(data):
         return None
     flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
     pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
@@ -100,8 +97,12 @@ def _decode_jpeg(file: BinaryIO, reduction: int) -> NDArray[np.uint8] | None:
     return pixels
 
 
-def _is_flawless(data: bytes) -> bool:
-    """Tell whether a JPEG is one segment after another to its end (ITU T.81, annex B)."""
+def _is_whole(data: bytes) -> bool:
+    """Tell whether a JPEG is one segment after another to its end (ITU T.81, annex B).
+
+    Raises:
+        OSError: If nothing follows its pixels: decoders take padding for some.
+    """
     place = len(_START)
     while data[place : place + 1] == b"\xff":
         marker = data[place : place + 2]
@@ -112,7 +113,10 @@ def _is_flawless(data: bytes) -> bool:
         place += 2 + int.from_bytes(data[place + 2 : place + 4])
         if marker == _SCAN:
             following = _AFTER_SCAN.search(data, place)
-            place = following.start() if following else len(data)
+            if following is None:
+                msg = "image file is truncated: the end of the image is missing"
+                raise OSError(msg)
+            place = following.start()
     return False
 
 

@@ -17,6 +17,7 @@ Codes = NDArray[np.intp]
 
 # Of 255 bits. `nox -s bench -- near_duplicates` shows what this finds and what it mistakes.
 NEAR = 56
+_BLOCK = 256
 
 
 def looks_of(path: str) -> NDArray[np.int8] | None:
@@ -24,8 +25,9 @@ def looks_of(path: str) -> NDArray[np.int8] | None:
 
     They are the signs of the lowest frequencies of the discrete cosine transform of the 32x32
     gray image, its mean left out (the perceptual hash of Zauner, "Implementation and benchmarking
-    of perceptual image hash functions", 2010, with more bits and without the median). They stay
-    when an image is resized, compressed again or made brighter.
+    of perceptual image hash functions", 2010, with more bits and without the median: the 64 bits
+    of the usual libraries take strangers for copies). They stay when an image is resized,
+    compressed again or made brighter.
 
     Raises:
         ImageReadError: If the file can't be read.
@@ -37,15 +39,14 @@ def looks_of(path: str) -> NDArray[np.int8] | None:
     return np.where(frequencies > 0, 1, -1).astype(np.int8)
 
 
-def identical(paths: Sequence[str]) -> Codes:
+def identical(paths: Sequence[str], workers: int | None, progress: bool) -> Codes:
     """Return a number for each file, the same for files with the same bytes."""
     sizes = pd.Series([_size(path) for path in paths], dtype="int64")
-    shared = sizes.duplicated(keep=False) & (sizes >= 0)
-    digests = [
-        digest(path) if is_shared else str(place)
-        for place, (path, is_shared) in enumerate(zip(paths, shared, strict=True))
-    ]
-    return pd.factorize(np.asarray(digests, dtype=object))[0]
+    shared = np.flatnonzero(sizes.duplicated(keep=False) & (sizes >= 0)).tolist()
+    marks = np.array([str(place) for place in range(len(paths))], dtype=object)
+    same_size = [paths[place] for place in shared]
+    marks[shared] = parallel_map(digest, same_size, "comparing files", workers, progress)
+    return pd.factorize(marks)[0]
 
 
 def similar(looks: Iterable[NDArray[np.int8] | None], codes: Codes) -> Codes:
@@ -54,20 +55,32 @@ def similar(looks: Iterable[NDArray[np.int8] | None], codes: Codes) -> Codes:
     Two images look alike if at most `NEAR` of their signs differ; what looks like one of a group
     belongs to the group. Images without looks are like their identical copies only.
     """
-    from sklearn.cluster import DBSCAN
-
     table = pd.DataFrame({"code": codes, "looks": pd.Series(list(looks), dtype=object)})
     known = table.dropna().drop_duplicates("code")
     if known.empty:
         return codes
-    signs = np.stack(list(known["looks"])).astype(np.float32)
-    # With one sample a core, DBSCAN's clusters are the connected components. Of two vectors of
-    # signs the squared Euclidean distance is four times the number of signs that differ.
-    radius = 2 * np.sqrt(NEAR + 0.5)
-    groups = DBSCAN(eps=radius, min_samples=1, algorithm="brute").fit_predict(signs)
-    group_of = dict(zip(known["code"], groups.tolist(), strict=True))
-    names = [str(group_of.get(code, f"alone {code}")) for code in codes.tolist()]
-    return pd.factorize(np.asarray(names, dtype=object))[0]
+    group_of = np.arange(len(table))
+    group_of[known["code"]] = known["code"].to_numpy()[_groups(np.stack(list(known["looks"])))]
+    return pd.factorize(group_of[codes])[0]
+
+
+def _groups(signs: NDArray[np.int8]) -> Codes:
+    """Return for each row the first row of its group.
+
+    Rows take the smallest number among those that they are near to, until nothing changes. That
+    needs memory for a block of pairs only, where a list of all pairs may be too long.
+    """
+    signs = signs.astype(np.float32)
+    least = signs.shape[1] - 2 * NEAR  # a product of signs counts those that agree, less the others
+    groups = np.arange(len(signs))
+    before = np.full_like(groups, -1)
+    while (groups != before).any():
+        before = groups.copy()
+        for start in range(0, len(signs), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            near = signs[block] @ signs.T >= least
+            groups[block] = np.where(near, groups, len(groups)).min(axis=1)
+    return groups
 
 
 def members(groups: Codes) -> Iterator[list[int]]:
@@ -81,7 +94,7 @@ def copies(
     paths: Sequence[str], *, near: bool, workers: int | None, progress: bool
 ) -> tuple[Codes, Codes]:
     """Return `identical` numbers and, with `near`, `similar` ones; else the former twice."""
-    codes = identical(paths)
+    codes = identical(paths, workers, progress)
     if not near:
         return codes, codes
     looks = parallel_map(_looks_if_readable, paths, "comparing images", workers, progress)

@@ -25,7 +25,8 @@ def k_fold_tables(
     """Split a table of images into folds, each of which validates once what the others train.
 
     The folds are those of scikit-learn's `StratifiedKFold`, `StratifiedGroupKFold`, `GroupKFold`
-    or `KFold`. For one `random_state` they are the same whatever the order of the rows.
+    or `KFold`, of the table in the order of its paths; so for one `random_state` they are the same
+    whatever the order of the rows.
 
     Args:
         table: A table as `list_images` gives it.
@@ -87,7 +88,9 @@ def _folds(
         (True, True): model_selection.StratifiedGroupKFold,
     }
     kind = kinds[codes is not None, groups is not None]
-    seed = int(np.random.default_rng(random_state).integers(2**31))
+    seed: Any = random_state  # scikit-learn knows no generators of NumPy's newer kind
+    if isinstance(seed, np.random.Generator):
+        seed = int(seed.integers(2**31))
     splitter = kind(n_splits, shuffle=True, random_state=seed)
     fold = np.empty(rows, dtype=np.intp)
     for number, (_, validation) in enumerate(splitter.split(np.zeros(rows), codes, groups)):

@@ -12,12 +12,13 @@ from cnnkit.data._duplicates import copies
 _COMPUTED = {"duplicates": False, "near-duplicates": True}
 
 
-def table_groups(
-    table: pd.DataFrame, groups: str | None, progress: bool
-) -> NDArray[np.intp] | None:
+def table_groups(table: pd.DataFrame, groups: Any, progress: bool) -> NDArray[np.intp] | None:
     """Return a number for the group of each row: of a column, or of the images themselves."""
     if groups is None:
         return None
+    if not isinstance(groups, str):
+        msg = f"`groups` must be the name of a column. Received: {type(groups).__name__}."
+        raise TypeError(msg)
     if groups in table:
         return group_codes(f"the column {groups!r}", table[groups].to_numpy(), len(table))
     if groups in _COMPUTED:

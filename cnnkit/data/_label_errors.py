@@ -20,8 +20,8 @@ def find_label_errors(table: pd.DataFrame, probabilities: ArrayLike) -> pd.DataF
     Args:
         table: A labelled table as `list_images` gives it.
         probabilities: `(images, classes)` in 0..1, rows in the order of the table, columns in the
-            order of the classes' numbers, or a DataFrame with a column of each class's name; each
-            row sums to 1.
+            order of the classes' numbers; or a DataFrame with the index of the table and a column
+            for each class, named like it or as `predict_images` names them. Each row sums to 1.
 
     Returns:
         The rows of the table for which another class is more probable than the label, the most
@@ -44,8 +44,8 @@ def find_label_errors(table: pd.DataFrame, probabilities: ArrayLike) -> pd.DataF
     """
     check_table(table)
     class_names = class_names_of(table)
-    if isinstance(probabilities, pd.DataFrame) and set(probabilities) == set(class_names):
-        probabilities = probabilities[class_names]
+    if isinstance(probabilities, pd.DataFrame):
+        probabilities = _columns_of(probabilities, table.index, class_names)
     shares = _checked(probabilities, (len(table), len(class_names)))
     rows = np.arange(len(table))
     label_probability = shares[rows, table["targets"]]
@@ -59,6 +59,21 @@ def find_label_errors(table: pd.DataFrame, probabilities: ArrayLike) -> pd.DataF
     )
     contradicted = errors["suggested_probability"] > errors["label_probability"]
     return errors[contradicted].sort_values("label_probability", kind="stable")
+
+
+def _columns_of(
+    probabilities: pd.DataFrame, index: pd.Index, class_names: list[str]
+) -> pd.DataFrame:
+    """Return the columns of the classes, by whichever of the two names they have."""
+    for columns in (class_names, [f"probability_{name}" for name in class_names]):
+        if set(columns) <= set(probabilities) and probabilities.index.equals(index):
+            return probabilities[columns]
+    msg = (
+        "`probabilities` must be an array, or a DataFrame with the index of the table and a column "
+        "for each class, named like it or probability_<class> (as `predict_images` gives them). "
+        f"Received: the columns {list(probabilities.columns)} for the classes {class_names}."
+    )
+    raise ValueError(msg)
 
 
 def _checked(probabilities: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:

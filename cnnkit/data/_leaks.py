@@ -8,9 +8,9 @@ import pandas as pd
 
 from cnnkit.data._duplicates import Codes, copies, members
 from cnnkit.data._split import PARTS, Split
-from cnnkit.data._tables import check_table
+from cnnkit.data._tables import check_table, check_unique_index
 
-_COLUMNS = ("kind", "part", "other_part", "file_paths", "other_path")
+_COLUMNS = ("part", "other_part", "kind", "file_paths", "other_path")
 
 
 def find_leaks(
@@ -34,11 +34,12 @@ def find_leaks(
 
     Returns:
         A DataFrame with a row for each image and each later part that has a copy of it, and the
-        index of the image in its part: `kind` ("the same bytes" or "looks nearly the same"),
-        `part`, `other_part`, `file_paths` and `other_path`.
+        index of the image in its part: `part`, `other_part`, `kind` ("the same bytes" or "looks
+        nearly the same"), `file_paths` and `other_path`.
 
     Raises:
-        ValueError: If a part is no table of images.
+        TypeError: If `split` isn't made of three parts.
+        ValueError: If a part is no table of images, or its index is not unique.
 
     Example:
         >>> from pathlib import Path
@@ -54,15 +55,23 @@ def find_leaks(
         >>> [Path(path).name for path in train["file_paths"]]
         ['flower.jpg']
     """
+    parts_given: object = split
+    if not isinstance(parts_given, tuple) or len(parts_given) != len(PARTS):
+        msg = (
+            "`split` must be a Split of three tables. "
+            f"Received: {type(split).__name__}. Split(train, validation, test) makes one."
+        )
+        raise TypeError(msg)
     for table in split:
         check_table(table, labelled=False)
+        check_unique_index(table)
     paths = [path for table in split for path in table["file_paths"]]
     codes, groups = copies(paths, near=near_duplicates, workers=workers, progress=progress)
     parts = np.repeat(np.arange(len(PARTS)), [len(table) for table in split])
     pairs = list(_pairs(codes, groups, parts))
     labels = [label for table in split for label in table.index]
     rows = [
-        (_kind(codes, row, other), PARTS[parts[row]], PARTS[parts[other]], paths[row], paths[other])
+        (PARTS[parts[row]], PARTS[parts[other]], _kind(codes, row, other), paths[row], paths[other])
         for row, other in pairs
     ]
     return pd.DataFrame(rows, columns=list(_COLUMNS), index=[labels[row] for row, _ in pairs])

@@ -43,19 +43,23 @@ def renamed(root: Path, moves: Moves, *, dry_run: bool) -> pd.DataFrame:
     return table
 
 
-def settle(root: Path, *, dry_run: bool = False) -> None:
-    """Undo a renaming that was killed."""
-    interrupted = (root / JOURNAL).exists()
-    if interrupted and dry_run:
+def check_settled(root: Path) -> None:
+    """Raise a ValueError if a renaming was killed here."""
+    if (root / JOURNAL).exists():
         msg = (
-            "A renaming was interrupted here and some files have hidden names. Received: "
-            f"dry_run=True for {os.fspath(root)!r}. Call with dry_run=False: it undoes that first."
+            "A folder must be in order. Received: "
+            f"{os.fspath(root)!r}, where a renaming was interrupted and some files have hidden "
+            "names. `renumber_files` and `rename_classes` undo that before they do anything else "
+            "(not with dry_run=True)."
         )
         raise ValueError(msg)
-    if interrupted:
+
+
+def settle(root: Path) -> None:
+    """Undo a renaming that was killed."""
+    if (root / JOURNAL).exists():
         _undo(root)
-    if not dry_run:
-        (root / _PARTIAL).unlink(missing_ok=True)
+    (root / _PARTIAL).unlink(missing_ok=True)
 
 
 def _check(moves: Moves) -> None:
@@ -101,7 +105,7 @@ def _undo(root: Path) -> None:
     phase, moves = _read_journal(root)
     if phase == "in":
         for _, hidden, new in _steps(moves):
-            if not os.path.lexists(hidden):
+            if os.path.lexists(new) and not os.path.lexists(hidden):
                 _rename(new, hidden)
         _write_journal(root, "out", moves)
     for old, hidden, _ in _steps(moves):
@@ -119,7 +123,11 @@ def _steps(moves: Moves) -> list[tuple[Path, Path, Path]]:
 
 def _rename(old: Path, new: Path) -> None:
     if os.path.lexists(new):  # a rename would overwrite a file
-        raise FileExistsError(errno.EEXIST, "Something has this name already", os.fspath(new))
+        msg = (
+            f"{os.fspath(old)!r} can't be renamed: something has the name {os.fspath(new)!r} "
+            "already. Move it away and repeat the call, which undoes what was begun."
+        )
+        raise FileExistsError(errno.EEXIST, msg)
     old.rename(new)
 
 

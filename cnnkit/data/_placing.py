@@ -8,12 +8,14 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
+from uuid import uuid4
 
 import pandas as pd
 from tqdm import tqdm
 
 from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.data._duplicates import digest
+from cnnkit.data._formats import ALL_SUFFIXES
 from cnnkit.data._listing import list_images
 from cnnkit.data._split import PARTS, Split
 from cnnkit.data._splitting import split_table
@@ -40,12 +42,13 @@ def split_folder(
     The originals stay as they are. A run that was interrupted, even killed, can be repeated and
     goes on where it stopped; a file that is there already is kept, and one that differs from what
     should be there is an error before anything is written. At the end the table is written to
-    `split.csv` (to be read with `dtype=str, keep_default_na=False`: a class may be called "NA").
+    `split.csv`, with paths relative to it. (`list_splits` reads the folders back. Whoever reads the
+    file itself passes `keep_default_na=False` to pandas: a class may be called "NA".)
 
     Args:
         source: A folder that holds a folder for each class, or a table as `list_images` gives it.
-        destination: The folder to write to. It is made if need be, must not lie in `source`, and
-            its part folders must be missing, empty, or hold this same split.
+        destination: The folder to write to. It is made if need be, must not lie in the source
+            folder, and its part folders must hold no images but those of this same split.
         how: `"copy"`; `"hardlink"`: another name for the same file, on one file system, without
             more room; or `"symlink"`: a link to where the file is now.
         validation_size: As for `split_table`, as are `test_size`, `stratify` and `groups`.
@@ -61,8 +64,9 @@ def split_folder(
         number: `1.jpg`, `1_2.jpg`.
 
     Raises:
-        FileNotFoundError: If the source folder does not exist.
-        FileExistsError: If the part folders hold other files, or one differs from its source.
+        FileNotFoundError: If the source folder or a file of the table does not exist.
+        FileExistsError: If the part folders hold other images, or a file that differs from its
+            source or was placed in another way.
         ValueError: As for `split_table`, if `destination` lies in `source`, or a class has no name
             that a folder can have.
         OSError: If a file can't be placed: no room, no permission, or a hard link to another file
@@ -162,11 +166,11 @@ def _place_all(placed: pd.DataFrame, root: Path, how: str, progress: bool) -> No
     there = _files_in_parts(root)
     partial = {path for path in there if os.path.basename(path).startswith(_PARTIAL)}
     partial.update(map(os.fspath, root.glob(f"{_PARTIAL}*")))
-    there -= partial
     manifest = _manifest(placed, root)
-    _check_there(placed, there, root, how, manifest)
+    _check_sources(placed["source_paths"])
+    _check_there(placed, there - partial, root, how, manifest)
     for path in partial:  # a killed run has left it
-        os.remove(path)
+        Path(path).unlink(missing_ok=True)
     for folder in {os.path.dirname(path) for path in placed["file_paths"]}:
         os.makedirs(folder, exist_ok=True)
     pairs = zip(placed["source_paths"], placed["file_paths"], strict=True)
@@ -182,7 +186,7 @@ def _place_all(placed: pd.DataFrame, root: Path, how: str, progress: bool) -> No
 
 def _whole(new: str, write: Callable[[str], object]) -> None:
     """Write under another name first, so that no file is ever there in part."""
-    partial = os.path.join(os.path.dirname(new), f"{_PARTIAL}{os.getpid()}")
+    partial = os.path.join(os.path.dirname(new), f"{_PARTIAL}{uuid4().hex}")
     try:
         write(partial)
         _move(partial, new)
@@ -223,34 +227,64 @@ def _not_placed(old: str, new: str, error: OSError) -> OSError:
 
 def _files_in_parts(root: Path) -> set[str]:
     """Return what the part folders hold beside folders, hidden files too."""
-    found = (
+    parts = [os.path.join(root, part) for part in PARTS]
+    found = [
         os.path.join(folder, name)
-        for part in PARTS
-        for folder, folders, names in os.walk(root / part)
+        for part in parts
+        for folder, folders, names in os.walk(part)
         for name in names + folders
-    )
-    return {path for path in found if os.path.islink(path) or not os.path.isdir(path)}
+    ]
+    return {
+        path
+        for path in found + parts
+        if os.path.islink(path) or (os.path.lexists(path) and not os.path.isdir(path))
+    }
+
+
+def _check_sources(paths: Iterable[str]) -> None:
+    missing = [path for path in paths if not os.path.exists(path)]
+    if missing:
+        msg = (
+            f"Every file must be there. Received: {len(missing)} missing, for example "
+            f"{missing[0]!r}. Nothing was written. `check_images` finds all that can't be read."
+        )
+        raise FileNotFoundError(msg)
 
 
 def _check_there(
     placed: pd.DataFrame, there: set[str], root: Path, how: str, manifest: bytes
 ) -> None:
-    """Raise a FileExistsError unless all that is there belongs to this split."""
+    """Raise a FileExistsError unless all images that are there belong to this split."""
     pairs = zip(placed["source_paths"], placed["file_paths"], strict=True)
     source_of = {new: old for old, new in pairs if new in there}
-    wrong = sorted(there - source_of.keys()) or [
-        new for new, old in source_of.items() if not _is_same(old, new, how)
-    ]
+    folders = {os.path.dirname(path) for path in placed["file_paths"]}
+    folders |= {os.path.dirname(folder) for folder in folders}
+    unknown = sorted(there - source_of.keys())
+    others = [path for path in unknown if _is_visible_image(path) or path in folders]
+    changed = [new for new, old in source_of.items() if not _is_same(old, new, how)]
     path = root / MANIFEST
-    if not wrong and os.path.lexists(path) and not _holds(path, manifest):
-        wrong = [os.fspath(path)]
-    if wrong:
-        msg = (
-            "`destination` must hold nothing else, or this same split. Received: "
-            f"{os.fspath(root)!r} with {len(wrong)} other file(s), for example {wrong[0]!r}. "
-            "Nothing was written. Use another folder, or the settings of the first run."
+    if others:
+        reason = f"{len(others)} other file(s), for example {others[0]!r}"
+    elif changed:
+        reason = (
+            f"{len(changed)} file(s) that differ from their sources or aren't made by how={how!r}, "
+            f"for example {changed[0]!r}"
         )
-        raise FileExistsError(msg)
+    elif os.path.lexists(path) and not _holds(path, manifest):
+        reason = f"a {MANIFEST} of another split"
+    else:
+        return
+    msg = (
+        "`destination` must hold no other images, or this same split. Received: "
+        f"{os.fspath(root)!r} with {reason}. Nothing was written. Use another folder, or the "
+        "settings of the first run."
+    )
+    raise FileExistsError(msg)
+
+
+def _is_visible_image(path: str) -> bool:
+    name = os.path.basename(path)
+    return not name.startswith(".") and name.lower().endswith(ALL_SUFFIXES)
 
 
 def _is_same(old: str, new: str, how: str) -> bool:
@@ -266,8 +300,7 @@ def _holds(path: Path, content: bytes) -> bool:
 
 
 def _manifest(placed: pd.DataFrame, root: Path) -> bytes:
-    columns = ["split", "target_names", "file_paths", "source_paths"]
-    table = placed[columns].assign(
+    table = placed.assign(
         file_paths=[path.removeprefix(f"{root}{os.sep}") for path in placed["file_paths"]]
     )
     text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)

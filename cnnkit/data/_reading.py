@@ -47,8 +47,10 @@ def read_image(
 
     Raises:
         ImageReadError: If the file is missing, damaged or cut short, not an image, or declares more
-            pixels than Pillow's limit (`PIL.Image.MAX_IMAGE_PIXELS`). JPEG has no checksum: damage
-            that leaves the file's structure whole can't be told.
+            than twice as many pixels as `PIL.Image.MAX_IMAGE_PIXELS`. JPEG has no checksum: damage
+            that leaves the file's structure whole, as when a program has closed a cut file with a
+            new end, can't be told.
+        TypeError: If `path` is not a path.
         ValueError: If the size or the mode has the wrong form, or both aspect options are set.
 
     Example:
@@ -58,6 +60,9 @@ def read_image(
         >>> read_image(path, image_size=(224, 224)).shape
         (224, 224, 3)
     """
+    if not isinstance(path, str | os.PathLike):
+        msg = f"`path` must be a str or a path. Received: {type(path).__name__}."
+        raise TypeError(msg)
     check_one_of("color_mode", color_mode, tuple(CHANNELS))
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         msg = (
@@ -69,8 +74,7 @@ def read_image(
     try:
         pixels = _read(path, size, crop_to_aspect_ratio, pad_to_aspect_ratio)
     except DECODING_ERRORS as error:
-        msg = f"Could not read {os.fspath(path)!r} as an image: {_reason(path, error)}."
-        raise ImageReadError(msg) from error
+        raise _read_error(path, _reason(path, error)) from error
     return to_grayscale(pixels) if color_mode == "grayscale" else pixels
 
 
@@ -109,6 +113,14 @@ def _head(path: str | os.PathLike[str]) -> bytes:
         return file.read(64)
 
 
+def _read_error(path: str | os.PathLike[str], reason: str) -> ImageReadError:
+    error = ImageReadError(f"Could not read {os.fspath(path)!r} as an image: {reason}.")
+    error.reason = reason
+    return error
+
+
 def placed(error: ImageReadError, place: int, count: int) -> ImageReadError:
     """Return the error with the file's place in a long run."""
-    return ImageReadError(f"{str(error).removesuffix('.')} (file {place + 1} of {count}).")
+    longer = ImageReadError(f"{str(error).removesuffix('.')} (file {place + 1} of {count}).")
+    longer.reason = error.reason
+    return longer

@@ -14,8 +14,8 @@ import pandas as pd
 from cnnkit._validation import listed
 from cnnkit.data._decoding import format_of
 from cnnkit.data._formats import SUFFIXES
-from cnnkit.data._listing import class_folders, existing_folder, image_entries
-from cnnkit.data._moving import renamed, settle
+from cnnkit.data._listing import check_not_split, class_folders, existing_folder, image_entries
+from cnnkit.data._moving import check_settled, renamed, settle
 from cnnkit.data._tables import check_folder_names, normal
 
 Value = TypeVar("Value")
@@ -66,7 +66,7 @@ def rename_classes(
     """
     root = existing_folder(directory)
     names = dict(mapping) if isinstance(mapping, Mapping) else _literal_mapping(Path(mapping))
-    settle(root, dry_run=dry_run)
+    (check_settled if dry_run else settle)(root)
     entries = class_folders(root)
     folders = _by_normal_name("directory", [(entry.name, Path(entry.path)) for entry in entries])
     check_folder_names("mapping", [name for move in names.items() for name in move])
@@ -94,7 +94,7 @@ def renumber_files(directory: str | os.PathLike[str], *, dry_run: bool = False) 
     Raises:
         FileNotFoundError: If the folder does not exist.
         FileExistsError: If a new name is taken by something that isn't an image.
-        ValueError: If the folder holds no class folders.
+        ValueError: If the folder holds no class folders, or the parts of a split.
 
     Example:
         >>> import tempfile, PIL.Image
@@ -109,7 +109,7 @@ def renumber_files(directory: str | os.PathLike[str], *, dry_run: bool = False) 
         ['cat1.png', 'cat2.png']
     """
     root = existing_folder(directory)
-    settle(root, dry_run=dry_run)
+    (check_settled if dry_run else settle)(root)
     folders = class_folders(root)
     if not folders or len({Path(folder).resolve() for folder in folders}) < len(folders):
         reason = "two names of one folder" if folders else "no folders"
@@ -119,6 +119,7 @@ def renumber_files(directory: str | os.PathLike[str], *, dry_run: bool = False) 
         )
         raise ValueError(msg)
     moves = {}
+    check_not_split(root, {folder.name for folder in folders})
     for folder in folders:
         names = sorted((entry.name for entry in image_entries(folder.path)), key=_natural_order)
         for number, name in enumerate(names, start=1):
@@ -202,5 +203,9 @@ def _literal(text: str) -> dict[str, str]:
     except ValueError:
         statements = ast.parse(text).body
         values = [getattr(statement, "value", None) for statement in statements]
-        (mapping,) = (ast.literal_eval(node) for node in values if isinstance(node, ast.Dict))
+        nodes = [node for node in values if isinstance(node, ast.Dict)]
+        if len(nodes) != 1:
+            msg = f"it holds {len(nodes)} dictionaries"
+            raise ValueError(msg) from None
+        mapping = ast.literal_eval(nodes[0])
     return dict(mapping)

@@ -1,6 +1,7 @@
 """The arithmetic of splitting: how many of each class go where, one by one or in groups."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +12,26 @@ _TRIES = 50
 def class_counts(class_sizes: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.intp]:
     """Share out each class over the parts: `(classes, parts)` counts.
 
-    Both margins are exact and every count is within one of its exact share. A class's images
-    that are left after rounding down go to the parts that want most (Ryser's construction of a
-    0/1 matrix with given margins), among equals to the largest remainder.
+    Both margins are exact and every count is its exact share, rounded down or up. Among all such
+    tables it is one that leaves the fewest places empty, and of these the one that rounds up the
+    largest remainders. (A linear program; with margins given, its solution is whole.)
     """
-    shares = np.outer(class_sizes, sizes)
-    counts, remainders = np.divmod(shares, sizes.sum())
-    wanted = sizes - counts.sum(axis=0)
-    for row, left in enumerate(class_sizes - counts.sum(axis=1)):
-        order = np.lexsort((-remainders[row], -wanted))[:left]
-        counts[row, order] += 1
-        wanted[order] -= 1
-    return counts
+    from scipy.optimize import linprog
+
+    classes, parts = len(class_sizes), len(sizes)
+    total = max(int(sizes.sum()), 1)
+    counts, remainders = np.divmod(np.outer(class_sizes, sizes), total)
+    if not remainders.any():
+        return counts
+    gain = remainders / total + classes * parts * ((counts == 0) & (remainders > 0))
+    margins = np.vstack(
+        [np.kron(np.eye(classes), np.ones(parts)), np.kron(np.ones(classes), np.eye(parts))]
+    )
+    wanted = np.concatenate([class_sizes - counts.sum(axis=1), sizes - counts.sum(axis=0)])
+    bounds = [(0, float(remainder > 0)) for remainder in remainders.ravel()]
+    solution: Any = linprog(-gain.ravel(), A_eq=margins, b_eq=wanted, bounds=bounds)
+    rounded_up: NDArray[np.intp] = np.rint(solution.x).astype(np.intp).reshape(counts.shape)
+    return counts + rounded_up
 
 
 def shuffled_parts(

@@ -178,6 +178,9 @@ def _part_size(name: str, value: float, total: int) -> int:
     if hasattr(value, "__index__"):
         return check_whole_number(name, value, least=0)
     if isinstance(value, Real) and 0 <= value < 1:
+        if value > 0 and total and round(value * total) == 0:
+            msg = f"`{name}` must be 0 or give an image. Received: {value!r} of {total} images."
+            raise ValueError(msg)
         return round(value * total)
     msg = f"`{name}` must be a fraction below 1 or a whole number. Received: {name}={value!r}."
     raise ValueError(msg)
@@ -194,13 +197,13 @@ def _check_every_class(
     if len(names) == 1:
         msg = (
             f"Every part must have an image. Received: {counts[row].sum()} {what} for parts of "
-            f"{sizes} images. Add images or make the parts larger."
+            f"{sizes} images. Add images or change the sizes."
         )
     else:
         msg = (
             "Every class must have an image in every part. Received: "
             f"{counts[row].sum()} {what} of {np.asarray(names[row]).item()!r} for parts of "
-            f"{sizes} images. Add images, leave the class out, make the parts larger, or pass "
+            f"{sizes} images. Add images, leave the class out, change the sizes, or pass "
             "stratify=False."
         )
     raise ValueError(msg)

@@ -85,6 +85,16 @@ def check_table(table: object, *, labelled: bool | None = True) -> None:
         _check_numbers(table)
 
 
+def check_unique_index(table: pd.DataFrame) -> None:
+    """Raise a ValueError unless rows can be dropped by the index."""
+    if not table.index.is_unique:
+        msg = (
+            "`table` must have a unique index, so that rows can be dropped by it. Received: an "
+            "index with repeated values. Call table.reset_index(drop=True)."
+        )
+        raise ValueError(msg)
+
+
 def _check_numbers(table: pd.DataFrame) -> None:
     """Raise a ValueError unless the numbers of the classes are the codes of their names."""
     names = table["target_names"]

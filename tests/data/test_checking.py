@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import io
+import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from cnnkit.data._duplicates import similar
 from cnnkit.data import check_images, list_images
 
 TILE = 96
@@ -599,6 +601,47 @@ class TestCopies:
         problems = check(paths, ["cat", "cat", "dog"])
 
         assert ["conflicting labels"] * 3 == list(problems["problem"])
+
+    def test_copies_beside_a_conflict(self, write_image, tiles):
+        """A copy is told as one, whatever else looks like it under another class."""
+        paths = [
+            write_image("cat/1.png", tiles[0]),
+            write_image("cat/2.png", tiles[0]),
+            write_image("dog/1.png", tiles[0].resize((48, 48))),
+        ]
+
+        problems = check(paths, ["cat", "cat", "dog"])
+
+        expected = [
+            (1, "duplicate", "1.png"),
+            (0, "conflicting near-duplicate", "1.png"),
+            (2, "conflicting near-duplicate", "1.png"),
+        ]
+        assert expected == copies_in(problems)
+
+    def test_many_alike(self, rng):
+        """The frames of a camera that doesn't move are one group, and need no list of pairs."""
+        scene = rng.choice(np.array([-1, 1], dtype=np.int8), 255)
+        others = rng.choice(np.array([-1, 1], dtype=np.int8), (200, 255))
+        looks = [*others, *([scene] * 8000)]
+        tracemalloc.start()
+
+        groups = similar(looks, np.arange(len(looks)))
+
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(np.unique(groups)) == 201
+        assert peak < 200e6
+
+    def test_chains_are_one_group(self, rng):
+        """Each looks like the next: all belong together, in whatever order they come."""
+        first = rng.choice(np.array([-1, 1], dtype=np.int8), 255)
+        chain = [np.where(np.arange(255) < 40 * step, -first, first) for step in range(6)]
+        order = [3, 0, 5, 1, 4, 2]
+
+        groups = similar([chain[step] for step in order], np.arange(6))
+
+        assert [0] * 6 == groups.tolist()
 
     def test_without_labels_nothing_conflicts(self, write_image, tiles):
         """In an unlabelled table copies are copies."""

@@ -160,6 +160,17 @@ class TestJpeg:
             with pytest.raises(ImageReadError, match=r"filled\.jpg' as an image"):
                 read_image(path)
 
+    def test_bytes_behind_the_end(self, tmp_path, photo):
+        """Phones put videos behind their photos: what follows the end is not looked at."""
+        data = encoded(photo, "JPEG", quality=90)
+        path = tmp_path / "motion.jpg"
+        path.write_bytes(data)
+        expected = read_image(path)
+        for seed in range(10):
+            path.write_bytes(data + np.random.default_rng(seed).bytes(300_000))
+
+            np.testing.assert_array_equal(expected, read_image(path))
+
     @pytest.mark.parametrize("progressive", [False, True])
     def test_cut_with_an_image_behind(self, tmp_path, photo, progressive):
         """A whole image behind one that is cut short does not make it whole."""

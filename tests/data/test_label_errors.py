@@ -180,8 +180,14 @@ class TestTable:
 
     @pytest.mark.parametrize(
         "form",
-        [list, np.asarray, lambda rows: np.asarray(rows, np.float32), pd.DataFrame],
-        ids=["list", "float64", "float32", "DataFrame"],
+        [
+            list,
+            np.asarray,
+            lambda rows: np.asarray(rows, np.float32),
+            lambda rows: pd.DataFrame(rows, columns=["cat", "dog"]),
+            lambda rows: pd.DataFrame(rows, columns=["probability_cat", "probability_dog"]),
+        ],
+        ids=["list", "float64", "float32", "DataFrame", "predictions"],
     )
     def test_forms_of_probabilities(self, table, form):
         """Lists, arrays and DataFrames mean the same."""
@@ -189,6 +195,20 @@ class TestTable:
 
         assert [1, 2] == errors.index.tolist()
         np.testing.assert_allclose([0.1, 0.2], errors["label_probability"], rtol=1e-6)
+
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            pd.DataFrame([CAT, CAT, DOG, DOG]),
+            pd.DataFrame([CAT, CAT, DOG, DOG], columns=["cat", "wolf"]),
+            pd.DataFrame([CAT, CAT, DOG, DOG], columns=["cat", "dog"], index=[3, 2, 1, 0]),
+        ],
+        ids=["numbers", "other names", "other rows"],
+    )
+    def test_frames_that_do_not_fit(self, table, frame):
+        """Columns and rows of a DataFrame are never taken by their places."""
+        with pytest.raises(ValueError, match="must be an array, or a DataFrame with the index"):
+            find_label_errors(table, frame)
 
     def test_empty_table(self, table):
         """A table without rows gives one without rows."""

@@ -41,12 +41,15 @@ def split_of(files, **names):
     )
 
 
+COLUMNS = ["kind", "part", "other_part", "other_path"]
+
+
 def leaks_of(split, **options):
     """Return what find_leaks finds, in short."""
     leaks = find_leaks(split, progress=False, **options)
     return [
         (index, kind, part, other_part, Path(other).stem)
-        for index, kind, part, other_part, other in leaks.drop(columns="file_paths").itertuples()
+        for index, kind, part, other_part, other in leaks[COLUMNS].itertuples()
     ]
 
 
@@ -95,8 +98,24 @@ class TestFound:
     def test_nothing_inside_one_part(self, files):
         """Copies within one part are no leak."""
         split = split_of(files, train=["0", "0", "0 small"], validation=["1", "1"], test=["2"])
+        split = Split(*(part.reset_index(drop=True) for part in split))
 
         assert [] == leaks_of(split)
+
+    def test_repeated_index(self, files):
+        """Where the index can't name a row, dropping by it would drop others."""
+        split = split_of(files, train=["0", "0"], test=["2"])
+
+        with pytest.raises(ValueError, match="must have a unique index"):
+            find_leaks(split, progress=False)
+
+    @pytest.mark.parametrize("make", [list, lambda split: split[:2], lambda split: split.train])
+    def test_other_than_a_split(self, files, make):
+        """Two tables, a list or a single table are refused with what to make."""
+        split = split_of(files, train=["0"], test=["2"])
+
+        with pytest.raises(TypeError, match=r"must be a Split.*Split\(train, validation, test\)"):
+            find_leaks(make(split), progress=False)
 
     def test_distinct_pictures(self, files):
         """Parts of different pictures don't leak."""
@@ -130,9 +149,9 @@ class TestResult:
         leaks = find_leaks(split_of(files, train=["0"], test=["0 small"]), progress=False)
 
         expected = {
-            "kind": NEARLY,
             "part": "train",
             "other_part": "test",
+            "kind": NEARLY,
             "file_paths": files["0"],
             "other_path": files["0 small"],
         }

@@ -23,8 +23,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cnnkit.data import rename_classes, renumber_files
-from cnnkit.data._moving import renamed, settle
+from cnnkit.data import list_images, rename_classes, renumber_files
+from cnnkit.data._moving import check_settled, renamed, settle
 
 OPERATIONS = ("rename", "replace", "write_text", "unlink")
 NAMES = [
@@ -354,16 +354,27 @@ class TestKills:
 
         assert steps > 100
 
-    def test_dry_run_refuses_to_settle(self):
-        """A dry run changes nothing: where something must be settled, it says so."""
+    def test_listing_after_a_kill(self):
+        """A folder with files under hidden names isn't listed as if they were gone."""
+        refusals = 0
+        for root in killed(run_plan, PLAN):
+            if (root / ".cnnkit-moves.json").exists():
+                refusals += 1
+                with pytest.raises(ValueError, match="renaming was interrupted"):
+                    list_images(root)
+
+        assert refusals > 4 * len(PLAN)
+
+    def test_what_is_not_settled_is_told(self):
+        """Who must not change anything can ask whether something has to be undone."""
         refusals = 0
         for root in killed(run_plan, PLAN):
             if not (root / ".cnnkit-moves.json").exists():
                 continue
             before = snapshot(root)
 
-            with pytest.raises(ValueError, match="was interrupted here.*dry_run=True"):
-                settle(root, dry_run=True)
+            with pytest.raises(ValueError, match="renaming was interrupted.*undo that"):
+                check_settled(root)
 
             assert before == snapshot(root)
             refusals += 1
@@ -377,7 +388,7 @@ class TestKills:
                 carry_out(root, {"a/1": "a/2", "a/2": "a/1"})
             (root / "a/1").write_bytes(b"meanwhile")
 
-            with pytest.raises(FileExistsError, match="has this name already"):
+            with pytest.raises(FileExistsError, match="something has the name.*Move it away"):
                 settle(root)
             assert b"meanwhile" == (root / "a/1").read_bytes()
             (root / "a/1").rename(root / "a/3")
@@ -481,7 +492,7 @@ class TestNumberingFiles:
                 renumber_files(root)
             before = snapshot(root)
 
-            with pytest.raises(ValueError, match="was interrupted here"):
+            with pytest.raises(ValueError, match="renaming was interrupted"):
                 renumber_files(root, dry_run=True)
 
             assert before == snapshot(root)
@@ -579,7 +590,7 @@ class TestRenamingClasses:
                 rename_classes(root, mapping)
             before = snapshot(root)
 
-            with pytest.raises(ValueError, match="was interrupted here"):
+            with pytest.raises(ValueError, match="renaming was interrupted"):
                 rename_classes(root, mapping, dry_run=True)
 
             assert before == snapshot(root)

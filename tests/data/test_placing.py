@@ -31,7 +31,8 @@ from cnnkit.data import list_images, list_splits, split_folder, split_table
 WAYS = ["copy", "hardlink", "symlink"]
 LONG_AGO = 1_000_000_000_123_456_789  # nanoseconds
 PHOTOS = [f"cat/{number}.jpg" for number in range(6)] + [f"dog/{name}.png" for name in "abcde"]
-OTHERS = r"`destination` must hold nothing else, or this same split\. Received: .* with 1 other"
+HOLDS = r"`destination` must hold no other images, or this same split\. Received: .* with "
+OTHERS, CHANGED = rf"{HOLDS}1 other", rf"{HOLDS}1 file\(s\) that differ"
 NAMES = [
     "1",
     "1_2",
@@ -450,7 +451,7 @@ class TestTable:
         table = place(photos, parts)
 
         read = pd.read_csv(parts / "split.csv")
-        assert ["split", "target_names", "file_paths", "source_paths"] == list(read.columns)
+        assert list(table.columns) == list(read.columns)
         for column in ("split", "target_names", "source_paths"):
             assert table[column].tolist() == read[column].tolist()
         assert table["file_paths"].tolist() == [str(parts / path) for path in read["file_paths"]]
@@ -530,7 +531,7 @@ class TestRepeated:
         place(photos, parts)
         before = states(parts)
 
-        with pytest.raises(FileExistsError, match="must hold nothing else, or this same split"):
+        with pytest.raises(FileExistsError, match="must hold no other images, or this same split"):
             place(photos, parts, **options)
 
         assert before == states(parts)
@@ -543,7 +544,7 @@ class TestRepeated:
         placed.write_bytes(changed)
         os.utime(placed, ns=(status.st_atime_ns, status.st_mtime_ns))
 
-        with pytest.raises(FileExistsError, match=OTHERS):
+        with pytest.raises(FileExistsError, match=CHANGED):
             place(photos, parts)
 
         assert changed == placed.read_bytes()
@@ -554,7 +555,7 @@ class TestRepeated:
         place(photos, parts, how=first)
         before = states(parts)
 
-        with pytest.raises(FileExistsError, match="this same split.*with 11 other"):
+        with pytest.raises(FileExistsError, match="with 11 file.*aren't made by how="):
             place(photos, parts, how=second)
 
         assert before == states(parts)
@@ -579,7 +580,7 @@ class TestRepeated:
         before = states(parts)
         write_files(photos, ["cat/new.jpg"])
 
-        with pytest.raises(FileExistsError, match="must hold nothing else, or this same split"):
+        with pytest.raises(FileExistsError, match="must hold no other images, or this same split"):
             place(photos, parts)
 
         assert before == states(parts)
@@ -591,23 +592,17 @@ class TestRepeated:
         shutil.rmtree(parts / "validation")
         before = states(parts)
 
-        with pytest.raises(FileExistsError, match=f"{OTHERS}.*{re.escape(repr(str(changed)))}"):
+        with pytest.raises(FileExistsError, match=f"{CHANGED}.*{re.escape(repr(str(changed)))}"):
             place(photos, parts)
 
         assert before == states(parts)
 
     @pytest.mark.parametrize(
         "name",
-        [
-            "train/cat/other.jpg",
-            "train/.hidden",
-            "test/deep/.er/file.txt",
-            "validation/notes",
-            "train/cat",
-        ],
+        ["train/cat/other.jpg", "test/deep/er/file.PNG", "validation/1.gif", "train/cat", "test"],
     )
     def test_foreign_file(self, photos, parts, name):
-        """A file of someone else's in a part folder is refused, also a hidden one."""
+        """An image of another split, or a file where a folder should be, is refused."""
         write_files(parts, [name])
         before = states(parts)
         text = f"{OTHERS}.*{re.escape(repr(str(parts / name)))}.*Nothing was written"
@@ -617,6 +612,15 @@ class TestRepeated:
 
         assert before == states(parts)
         assert not (parts / "split.csv").exists()
+
+    @pytest.mark.parametrize("name", [".DS_Store", "train/cat/Thumbs.db", "test/dog/.hidden.jpg"])
+    def test_what_systems_leave_is_no_obstacle(self, photos, parts, name):
+        """Hidden files and what is no image are left alone."""
+        write_files(parts, [name])
+
+        place(photos, parts)
+
+        assert {name, "split.csv"} < contents(parts).keys()
 
     @pytest.mark.parametrize("target", ["../../photos/cat", "nowhere"])
     def test_foreign_link(self, photos, parts, target):
@@ -636,7 +640,7 @@ class TestRepeated:
         write_files(parts, ["split.csv"])
         before = states(parts)
 
-        with pytest.raises(FileExistsError, match=rf"{OTHERS}.*split\.csv"):
+        with pytest.raises(FileExistsError, match=rf"{HOLDS}a split\.csv of another split"):
             place(photos, parts)
 
         assert before == states(parts)
@@ -769,9 +773,10 @@ class TestInterrupted:
         content = (photos / "dog/e.png").read_bytes()
         (photos / "dog/e.png").unlink()
 
-        with pytest.raises(FileNotFoundError, match=r"Could not place .*e\.png' as .*No such file"):
+        with pytest.raises(FileNotFoundError, match=r"Received: 1 missing.*e\.png'.*Nothing was"):
             place(table, parts)
 
+        assert not parts.exists()
         (photos / "dog/e.png").write_bytes(content)
         assert len(PHOTOS) == len(place(table, parts))
 
@@ -972,7 +977,16 @@ class TestAnyTree:
             before = states(root)
             parts = root.parent / "parts"
 
-            place(root, parts, how=how, test_size=test_size, stratify=False, random_state=seed)
+            test_count = int(test_size * len(before))
+            place(
+                root,
+                parts,
+                how=how,
+                validation_size=0,
+                test_size=test_count,
+                stratify=False,
+                random_state=seed,
+            )
 
             files = [path for path in parts.glob("*/*/*") if path.is_file()]
             assert Counter(content for content, *_ in before.values()) == Counter(
@@ -991,10 +1005,12 @@ class TestAnyTree:
         owner, name = (shutil, "copy2") if how == "copy" else (os, "link")
         with folder_of(tree) as root:
             parts, undisturbed = root.parent / "parts", root.parent / "undisturbed"
-            place(root, undisturbed, how=how, stratify=False)
+            sizes = {"validation_size": 0, "test_size": len(states(root)) // 3}
+            options = {"how": how, "stratify": False, **sizes}
+            place(root, undisturbed, **options)
 
             with breaking(owner, name, step, KeyboardInterrupt()), suppress(KeyboardInterrupt):
-                place(root, parts, how=how, stratify=False)
-            place(root, parts, how=how, stratify=False)
+                place(root, parts, **options)
+            place(root, parts, **options)
 
             assert contents(undisturbed) == contents(parts)

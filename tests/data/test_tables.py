@@ -558,6 +558,24 @@ class TestLinks:
         assert ["cat/1.png", "cat/2.png"] == relative(list_images(root), root)
 
 
+class TestSplitFolders:
+    """Folders of a split are known in upper and lower case."""
+
+    @pytest.mark.parametrize("names", [("Training", "Test"), ("TRAIN", "Val"), ("train", "test")])
+    def test_parts_are_no_classes(self, make_files, names):
+        """The folders of a split are not taken for classes."""
+        root = make_files(*(f"{name}/cat/1.png" for name in names))
+
+        with pytest.raises(ValueError, match="which is split into .*Use `list_splits`"):
+            list_images(root)
+
+    def test_listed_as_a_split(self, make_files):
+        """`list_splits` finds them."""
+        root = make_files("Training/cat/1.png", "Training/dog/1.png", "Test/dog/1.png")
+
+        assert [2, 0, 1] == [len(part) for part in list_splits(root)]
+
+
 class TestOddLinks:
     """Links that lead nowhere or round in a circle."""
 
