@@ -8,6 +8,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from cnnkit._transforms import ImageTransform, check_same_shape
 from cnnkit._validation import check_image_size, check_one_of, check_whole_number
-from cnnkit.data._reading import CHANNELS, placed, read_image
+from cnnkit.data._reading import CHANNELS, check_reading, placed, read_image
 from cnnkit.data._tables import check_table, class_names_of
 from cnnkit.exceptions import ImageReadError
 from cnnkit.preprocess import scale
@@ -76,14 +77,14 @@ class BatchMaker:
 
 
 def table_reader(
-    table: pd.DataFrame, image_size: tuple[int, int], color_mode: str
+    table: pd.DataFrame, read_file: Callable[[str], NDArray[np.uint8]]
 ) -> Callable[[int], NDArray[np.uint8]]:
     """Return a function that reads the image in a row of a table."""
     paths = list(table["file_paths"])
 
     def read(place: int) -> NDArray[np.uint8]:
         try:
-            return read_image(paths[place], image_size, color_mode=color_mode)
+            return read_file(paths[place])
         except ImageReadError as error:
             raise placed(error, place, len(paths)) from error
 
@@ -186,19 +187,32 @@ class Source(NamedTuple):
 
 
 def table_source(
-    table: pd.DataFrame, image_size: Sequence[int], color_mode: str, label_mode: str | None
+    table: pd.DataFrame,
+    image_size: Sequence[int],
+    color_mode: str,
+    label_mode: str | None,
+    *,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
 ) -> Source:
     """Return the images of a table, read at a size."""
     check_one_of("label_mode", label_mode, LABEL_MODES)
     check_table(table, labelled=label_mode is not None)
-    check_one_of("color_mode", color_mode, tuple(CHANNELS))
+    check_reading(color_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)
     size = check_image_size(image_size)
+    read_file = partial(
+        read_image,
+        image_size=size,
+        color_mode=color_mode,
+        crop_to_aspect_ratio=crop_to_aspect_ratio,
+        pad_to_aspect_ratio=pad_to_aspect_ratio,
+    )
     names = class_names_of(table) if "target_names" in table else None
     targets = None
     if label_mode is not None and names is not None:
         targets = TargetMaker(table["targets"].to_numpy(), len(names), label_mode)
     return Source(
-        read=table_reader(table, size, color_mode),
+        read=table_reader(table, read_file),
         length=len(table),
         shape=(*size, CHANNELS[color_mode]),
         targets=targets,

@@ -37,6 +37,8 @@ def image_dataset(
     mode: str = "none",
     label_mode: str | None = "categorical",
     color_mode: str = "rgb",
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
     class_names: Sequence[str] | None = None,
     shuffle: bool = False,
     seed: int | None = None,
@@ -63,6 +65,8 @@ def image_dataset(
         label_mode: `"categorical"` (one-hot float32), `"int"`, `"binary"` (a float32 column, for
             two classes), or None for images only.
         color_mode: `"rgb"` or `"grayscale"`, for a table.
+        crop_to_aspect_ratio: If True, cut the sides of images rather than stretch them.
+        pad_to_aspect_ratio: If True, add black borders rather than stretch images.
         class_names: Names of the classes, for arrays; their numbers by default. A table has its
             own.
         shuffle: If True, another order in each epoch.
@@ -98,7 +102,14 @@ def image_dataset(
     if isinstance(source, tuple):
         given = _array_source(source, label_mode, class_names)
     else:
-        given = table_source(source, image_size or (), color_mode, label_mode)
+        given = table_source(
+            source,
+            image_size or (),
+            color_mode,
+            label_mode,
+            crop_to_aspect_ratio=crop_to_aspect_ratio,
+            pad_to_aspect_ratio=pad_to_aspect_ratio,
+        )
     if not given.length:
         msg = "`source` must hold at least one image. Received: none."
         raise ValueError(msg)

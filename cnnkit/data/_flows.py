@@ -24,6 +24,8 @@ def flow_from_tables(
     batch_size: int = 32,
     class_mode: str | None = "categorical",
     color_mode: str = "rgb",
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
     seed: int | None = None,
     workers: int = 1,
 ) -> Split[Any]:
@@ -43,6 +45,8 @@ def flow_from_tables(
         batch_size: Images a batch.
         class_mode: `"categorical"`, `"sparse"`, `"binary"`, or None for images only.
         color_mode: `"rgb"` or `"grayscale"`.
+        crop_to_aspect_ratio: If True, cut the sides of images rather than stretch them.
+        pad_to_aspect_ratio: If True, add black borders rather than stretch images.
         seed: For the order and the transform; None for another run each time.
         workers: Threads that Keras loads with.
 
@@ -75,7 +79,14 @@ def flow_from_tables(
     change = None if transform is None else ImageTransform(transform)
 
     def flow(table: pd.DataFrame, *, is_train: bool) -> Any:
-        source = table_source(table, image_size, color_mode, _CLASS_MODES[class_mode])
+        source = table_source(
+            table,
+            image_size,
+            color_mode,
+            _CLASS_MODES[class_mode],
+            crop_to_aspect_ratio=crop_to_aspect_ratio,
+            pad_to_aspect_ratio=pad_to_aspect_ratio,
+        )
         make = BatchMaker(source.read, source.shape, change if is_train else None, mode, seed)
         return TableIterator(
             table, make, source.targets, batch_size=batch_size, shuffle=is_train, workers=workers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnnkit._validation import check_image_size, check_one_of
+from cnnkit.data._batches import table_reader
 from cnnkit.data._parallel import parallel_map
-from cnnkit.data._reading import CHANNELS, placed, read_image
+from cnnkit.data._reading import CHANNELS, check_reading, read_image
 from cnnkit.data._tables import check_table, class_names_of
 from cnnkit.exceptions import ImageReadError
 
@@ -43,6 +44,8 @@ def load_images(
     image_size: Sequence[int],
     *,
     color_mode: str = "rgb",
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
     on_error: str = "raise",
     workers: int | None = None,
     progress: bool = True,
@@ -56,6 +59,8 @@ def load_images(
         table: A table as `list_images` gives it.
         image_size: `(height, width)` to resize to.
         color_mode: `"rgb"` or `"grayscale"`.
+        crop_to_aspect_ratio: If True, cut the sides of images rather than stretch them.
+        pad_to_aspect_ratio: If True, add black borders rather than stretch images.
         on_error: What an unreadable file does: `"raise"`; `"skip"`: it is left out and reported in
             `skipped`; or `"warn"`: the same with a warning.
         workers: Threads; the number of processors by default.
@@ -77,12 +82,19 @@ def load_images(
         (2, 32, 48, 3)
     """
     check_one_of("on_error", on_error, ("raise", "skip", "warn"))
-    check_one_of("color_mode", color_mode, tuple(CHANNELS))
+    check_reading(color_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)
     check_table(table, labelled=None)
     shape = (len(table), *check_image_size(image_size), CHANNELS[color_mode])
     _warn_of_memory(math.prod(shape))
     images = np.empty(shape, dtype=np.uint8)
-    read = partial(_read_into, images, list(table["file_paths"]), on_error == "raise")
+    read_file = partial(
+        read_image,
+        image_size=shape[1:3],
+        color_mode=color_mode,
+        crop_to_aspect_ratio=crop_to_aspect_ratio,
+        pad_to_aspect_ratio=pad_to_aspect_ratio,
+    )
+    read = partial(_read_into, images, table_reader(table, read_file), on_error == "raise")
     reasons = parallel_map(read, range(len(table)), "reading images", workers, progress)
     reason = pd.Series(reasons, index=table.index, dtype=object)
     skipped = table[reason.notna()].assign(reason=reason[reason.notna()])
@@ -130,15 +142,16 @@ def _free_memory() -> int | None:
 
 
 def _read_into(
-    images: NDArray[np.uint8], paths: Sequence[str], raises: bool, place: int
+    images: NDArray[np.uint8],
+    read: Callable[[int], NDArray[np.uint8]],
+    raises: bool,
+    place: int,
 ) -> str | None:
     """Read one image into its place; return why it could not be read, or None."""
-    height, width, channels = images.shape[1:]
-    color_mode = next(mode for mode, count in CHANNELS.items() if count == channels)
     try:
-        images[place] = read_image(paths[place], (height, width), color_mode=color_mode)
+        images[place] = read(place)
     except ImageReadError as error:
         if raises:
-            raise placed(error, place, len(paths)) from error
+            raise
         return str(error)
     return None

@@ -1,27 +1,37 @@
 """From a model and a table of files to a table of predictions."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import softmax
 from tqdm.auto import tqdm
 
 from cnnkit._validation import check_whole_number
 from cnnkit.data._batches import BatchMaker, cut, table_source
+from cnnkit.data._listing import list_images
 from cnnkit.data._reading import CHANNELS
 from cnnkit.data._tables import check_table, class_names_of
 from cnnkit.preprocess._modes import scales_inside
 
+Images = pd.DataFrame | Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
+
 
 def predict_images(
     model: Any,
-    table: pd.DataFrame,
+    table: Images,
     *,
     mode: str = "none",
     class_names: Sequence[str] | None = None,
+    top: int | None = None,
+    from_logits: bool = False,
     image_size: Sequence[int] | None = None,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
     batch_size: int = 32,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -31,16 +41,22 @@ def predict_images(
 
     Args:
         model: A Keras classifier: softmax over the classes, or one sigmoid unit for two.
-        table: A table as `list_images` gives it; labels are not needed.
+        table: A table as `list_images` gives it, labelled or not; or a list of files, one file, or
+            a folder, of which all images are taken.
         mode: The scaling the model was trained with; `"none"` for a model that scales inside.
         class_names: Names of the model's outputs; the table's own by default.
+        top: If given, the most probable so many classes instead of a column for each.
+        from_logits: If True, the model gives logits, which become probabilities here.
         image_size: `(height, width)`; needed only where the model's input leaves it open.
+        crop_to_aspect_ratio: As in training: if True, cut the sides rather than stretch an image.
+        pad_to_aspect_ratio: As in training: if True, add black borders rather than stretch it.
         batch_size: Images a batch; the predictions do not depend on it.
         progress: If True, show a progress bar.
 
     Returns:
         The table with further columns: `predicted_names` (a Categorical of all class names),
-        `confidence` (the probability of that class, 0..1) and `probability_<class>`.
+        `confidence` (the probability of that class, 0..1) and `probability_<class>`; with `top`,
+        instead of the last, `top_1_names`, `top_1_probability`, `top_2_names` and so on.
 
     Raises:
         ImageReadError: If a file can't be read; the message names it and its place in the table.
@@ -58,33 +74,50 @@ def predict_images(
         >>> list(result.columns[1:])
         ['predicted_names', 'confidence', 'probability_china', 'probability_flower']
     """
-    check_table(table, labelled=False)
+    table = _as_table(table)
     if table.empty:
         msg = "`table` must hold at least one image. Received: an empty table."
         raise ValueError(msg)
     _check_mode(model, mode)
     names = _class_names(model, table, class_names)
-    make = _batch_maker(model, table, mode, image_size)
+    if top is not None:
+        top = min(check_whole_number("top", top), len(names))
+    source = table_source(
+        table,
+        image_size or model.input_shape[1:3],
+        _color_mode(model),
+        None,
+        crop_to_aspect_ratio=crop_to_aspect_ratio,
+        pad_to_aspect_ratio=pad_to_aspect_ratio,
+    )
+    make = BatchMaker(source.read, source.shape, None, mode, seed=0)
     batches = list(cut(np.arange(len(table)), check_whole_number("batch_size", batch_size)))
     bar = tqdm(batches, desc="predicting", unit="batch", disable=not progress)
-    outputs = [np.asarray(model.predict_on_batch(make(0, places))) for places in bar]
-    return _with_predictions(table, _probabilities(np.concatenate(outputs)), names)
+    outputs = np.concatenate([np.asarray(model.predict_on_batch(make(0, rows))) for rows in bar])
+    probabilities = _from_logits(outputs) if from_logits else _probabilities(outputs)
+    return _with_predictions(table, probabilities, names, top)
 
 
-def _batch_maker(
-    model: Any, table: pd.DataFrame, mode: str, image_size: Sequence[int] | None
-) -> BatchMaker:
-    """Return what reads images in the form of the model's input."""
-    height, width, channels = model.input_shape[1:]
+def _as_table(images: Any) -> pd.DataFrame:
+    """Return a table as it is, and make one of files."""
+    if isinstance(images, str | os.PathLike):
+        images = list_images(images, labels=None) if Path(images).is_dir() else [images]
+    if isinstance(images, list | tuple):
+        return pd.DataFrame({"file_paths": pd.Series(map(os.fspath, images), dtype=str)})
+    check_table(images, labelled=False)
+    table: pd.DataFrame = images
+    return table
+
+
+def _color_mode(model: Any) -> str:
     colors = {count: name for name, count in CHANNELS.items()}
-    if channels not in colors:
+    if model.input_shape[-1] not in colors:
         msg = (
             "`model` must take images of 1 or 3 channels. "
             f"Received: an input of shape {model.input_shape}."
         )
         raise ValueError(msg)
-    source = table_source(table, image_size or (height, width), colors[channels], None)
-    return BatchMaker(source.read, source.shape, None, mode, seed=0)
+    return colors[model.input_shape[-1]]
 
 
 def _check_mode(model: Any, mode: str) -> None:
@@ -119,19 +152,36 @@ def _probabilities(outputs: NDArray[Any]) -> NDArray[np.float64]:
     if values.min() < 0 or not np.allclose(values.sum(axis=1), 1, atol=1e-2):
         msg = (
             "`model` must give probabilities. Received: outputs from "
-            f"{outputs.min():.3g} to {outputs.max():.3g}. Add a softmax, or a sigmoid for one unit."
+            f"{outputs.min():.3g} to {outputs.max():.3g}. Pass from_logits=True for logits."
         )
         raise ValueError(msg)
     return values
 
 
+def _from_logits(outputs: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a column for each class: softmax, or the sigmoid of one unit."""
+    logits = outputs.astype(np.float64)
+    if logits.shape[1] == 1:
+        logits = np.hstack([np.zeros_like(logits), logits])
+    return softmax(logits, axis=1)
+
+
 def _with_predictions(
-    table: pd.DataFrame, probabilities: NDArray[np.float64], names: list[str]
+    table: pd.DataFrame, probabilities: NDArray[np.float64], names: list[str], top: int | None
 ) -> pd.DataFrame:
-    codes = probabilities.argmax(axis=1)
-    columns = {
-        "predicted_names": pd.Categorical.from_codes(codes, categories=pd.Index(names)),
-        "confidence": probabilities.max(axis=1),
-    }
-    columns |= {f"probability_{name}": probabilities[:, code] for code, name in enumerate(names)}
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    rows = np.arange(len(table))
+
+    def ranked(rank: int) -> tuple[Any, Any]:
+        codes = order[:, rank]
+        categorical = pd.Categorical.from_codes(codes, categories=pd.Index(names))
+        return categorical, probabilities[rows, codes]
+
+    columns: dict[str, Any] = dict(zip(("predicted_names", "confidence"), ranked(0), strict=True))
+    if top is None:
+        by_class = zip(names, probabilities.T, strict=True)
+        columns |= {f"probability_{name}": column for name, column in by_class}
+    for rank in range(top or 0):
+        titles = (f"top_{rank + 1}_names", f"top_{rank + 1}_probability")
+        columns |= dict(zip(titles, ranked(rank), strict=True))
     return table.assign(**columns)

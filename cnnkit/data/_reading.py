@@ -63,19 +63,24 @@ def read_image(
     if not isinstance(path, str | os.PathLike):
         msg = f"`path` must be a str or a path. Received: {type(path).__name__}."
         raise TypeError(msg)
-    check_one_of("color_mode", color_mode, tuple(CHANNELS))
-    if crop_to_aspect_ratio and pad_to_aspect_ratio:
-        msg = (
-            "Only one of `crop_to_aspect_ratio` and `pad_to_aspect_ratio` can be True. "
-            "Received: both."
-        )
-        raise ValueError(msg)
+    check_reading(color_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)
     size = None if image_size is None else check_image_size(image_size)
     try:
         pixels = _read(path, size, crop_to_aspect_ratio, pad_to_aspect_ratio)
     except DECODING_ERRORS as error:
         raise _read_error(path, _reason(path, error)) from error
     return to_grayscale(pixels) if color_mode == "grayscale" else pixels
+
+
+def check_reading(color_mode: str, crop: bool, padded: bool) -> None:
+    """Raise a ValueError unless the options of `read_image` go together."""
+    check_one_of("color_mode", color_mode, tuple(CHANNELS))
+    if crop and padded:
+        msg = (
+            "Only one of `crop_to_aspect_ratio` and `pad_to_aspect_ratio` can be True. "
+            "Received: both. Leave one out."
+        )
+        raise ValueError(msg)
 
 
 def _read(

@@ -273,7 +273,9 @@ class TestMemory:
 
         with (
             pytest.warns(UserWarning, match=text) as caught,
-            pytest.raises(TypeError, match="not callable"),  # from reading, which is broken here
+            pytest.raises(
+                TypeError, match="must be callable"
+            ),  # from reading, which is broken here
         ):
             load_images(table, (4, 4), progress=False)
 

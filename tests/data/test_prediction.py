@@ -1,5 +1,7 @@
 """predict_images: every prediction in the row of its file, and probabilities only."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pandas as pd
@@ -255,7 +257,7 @@ class TestErrors:
         table = level_table(list(range(100, 100 + len(names))), names)
         text = (
             r"^`model` must give probabilities\. Received: outputs from .* to .*\. "
-            r"Add a softmax, or a sigmoid for one unit\.$"
+            r"Pass from_logits=True for logits\.$"
         )
 
         with pytest.raises(ValueError, match=text):
@@ -306,6 +308,115 @@ class TestErrors:
             predict_images(brightness(2), table[:0], progress=False)
 
     def test_no_table(self):
-        """A folder is no table, and the error says what makes one."""
+        """A number is no table, and the error says what makes one."""
         with pytest.raises(ValueError, match=r"must be a DataFrame .*`list_images` makes one"):
-            predict_images(brightness(2), "folder", class_names=["a", "b"], progress=False)
+            predict_images(brightness(2), 3, class_names=["a", "b"], progress=False)
+
+    @pytest.mark.parametrize(("top", "error"), [(0, ValueError), (1.5, TypeError)])
+    def test_top_that_is_no_count(self, table, top, error):
+        """At least the first class is asked for."""
+        with pytest.raises(error, match="`top` must be a whole number"):
+            predict_images(brightness(2), table, top=top, progress=False)
+
+    def test_crop_and_pad(self, table):
+        """An image is cut or padded, not both."""
+        options = {"crop_to_aspect_ratio": True, "pad_to_aspect_ratio": True}
+
+        with pytest.raises(ValueError, match="Only one of `crop_to_aspect_ratio` and"):
+            predict_images(brightness(2), table, progress=False, **options)
+
+
+class TestFiles:
+    """Images may be given as files too."""
+
+    def test_list_of_files(self, table):
+        """A list of files, as text or as paths, is predicted in its order."""
+        expected = predict_images(brightness(2), table, progress=False)
+        names = ["dark", "light"]
+        for kind in (str, Path):
+            files = [kind(path) for path in table["file_paths"]]
+
+            result = predict_images(brightness(2), files, class_names=names, progress=False)
+
+            assert list(table["file_paths"]) == list(result["file_paths"])
+            assert list(expected["confidence"]) == list(result["confidence"])
+
+    def test_one_file(self, table):
+        """One file gives a table of one row."""
+        path = table["file_paths"].iloc[0]
+
+        result = predict_images(brightness(2), path, class_names=["dark", "light"], progress=False)
+
+        assert [path] == list(result["file_paths"])
+        assert ["light"] == list(result["predicted_names"])
+
+    def test_folder(self, table):
+        """Of a folder all images are predicted, in the order of their names."""
+        folder = Path(table["file_paths"].iloc[0]).parent
+
+        result = predict_images(
+            brightness(2), folder, class_names=["dark", "light"], progress=False
+        )
+
+        assert sorted(table["file_paths"]) == list(result["file_paths"])
+
+
+class TestLogits:
+    """Logits become probabilities on request."""
+
+    @pytest.mark.parametrize("units", [2, 3])
+    def test_softmax(self, table, units):
+        """Several logits are the softmax's, in float64."""
+        model = linear(units)
+        names = list("abc")[:units]
+        pixels = np.stack([read_image(path) for path in table["file_paths"]])
+        powers = np.exp(np.asarray(model.predict_on_batch(pixels), dtype=np.float64))
+
+        result = predict_images(model, table, class_names=names, from_logits=True, progress=False)
+
+        columns = result[[f"probability_{name}" for name in names]]
+        np.testing.assert_allclose(powers / powers.sum(axis=1, keepdims=True), columns, rtol=1e-5)
+
+    def test_sigmoid(self, table):
+        """One logit is the sigmoid's, of the second class, also where it is very small."""
+        inputs = keras.Input((8, 8, 3))
+        outputs = keras.layers.GlobalAveragePooling2D()(inputs)[:, :1] * -0.1
+        model = keras.Model(inputs, outputs)
+
+        result = predict_images(model, table, from_logits=True, progress=False)
+
+        expected = 1 / (1 + np.exp(0.1 * np.array(LEVELS)))
+        np.testing.assert_allclose(expected, result["probability_light"], rtol=1e-5)
+        np.testing.assert_allclose(1 - expected, result["probability_dark"], rtol=1e-6)
+
+
+class TestTop:
+    """The most probable classes instead of all."""
+
+    def test_ranks(self, table):
+        """The first is the prediction, and probabilities fall from rank to rank."""
+        names = [f"class {number}" for number in range(7)]
+        table = table[["file_paths"]]
+        options = {"class_names": names, "from_logits": True, "progress": False}
+        model = linear(7)
+        everything = predict_images(model, table, **options)
+
+        result = predict_images(model, table, top=3, **options)
+
+        ranks = [f"top_{rank}_{what}" for rank in (1, 2, 3) for what in ("names", "probability")]
+        assert ["file_paths", "predicted_names", "confidence", *ranks] == list(result.columns)
+        assert list(result["predicted_names"]) == list(result["top_1_names"])
+        assert list(result["confidence"]) == list(result["top_1_probability"])
+        shares = everything[[f"probability_{name}" for name in names]].to_numpy()
+        for rank in (1, 2, 3):
+            expected = np.sort(shares, axis=1)[:, -rank]
+            np.testing.assert_array_equal(expected, result[f"top_{rank}_probability"])
+            codes = result[f"top_{rank}_names"].cat.codes
+            np.testing.assert_array_equal(expected, shares[np.arange(len(table)), codes])
+
+    def test_more_than_there_are(self, table):
+        """There are no more ranks than classes."""
+        result = predict_images(brightness(2), table, top=5, progress=False)
+
+        assert "top_2_names" in result
+        assert "top_3_names" not in result
