@@ -8,6 +8,7 @@ import sys
 import data_traps
 import file_traps
 import pandas as pd
+import pipeline_traps
 import split_traps
 import transfer_traps
 from tqdm import tqdm
@@ -19,6 +20,7 @@ def main() -> int:
         *file_traps.TRAPS,
         *split_traps.TRAPS,
         *data_traps.TRAPS,
+        *pipeline_traps.TRAPS,
         *transfer_traps.TRAPS,
     )
     rows = [experiment() for experiment in tqdm(experiments, "traps", unit="trap")]
