@@ -25,8 +25,9 @@ class ImageTransform:
     def __init__(self, transform: Transform) -> None:
         if is_keras_layer(transform):
             msg = (
-                "`transform` must be a function of one uint8 image. Received: a Keras layer. Put "
-                "it into the model, for example `simple_cnn(…, augmentation=layer)`."
+                "`transform` must be a function of one uint8 image. Received: a Keras layer. Pass "
+                "it to `image_dataset`, or put it into the model, for example "
+                "`simple_cnn(…, augmentation=layer)`."
             )
             raise TypeError(msg)
         self._transform = transform
@@ -63,13 +64,13 @@ def is_keras_layer(transform: object) -> bool:
     return hasattr(transform, "call") and hasattr(transform, "trainable")
 
 
-def check_same_shape(before: NDArray[Any], after: NDArray[Any]) -> None:
+def check_same_shape(before: Sequence[int], after: Sequence[int]) -> None:
     """Raise a ValueError if a transform has changed the shape of an image."""
-    if before.shape != after.shape:
+    if before != after:
         msg = (
             "`transform` must keep the shape of the image, so that images can form a batch. "
-            f"Received: {before.shape} became {after.shape}. End it with a resize, for example "
-            f"albumentations.Resize({before.shape[0]}, {before.shape[1]})."
+            f"Received: {before} became {after}. End it with a resize, for example "
+            f"albumentations.Resize({before[0]}, {before[1]})."
         )
         raise ValueError(msg)
 

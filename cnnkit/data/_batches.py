@@ -66,7 +66,7 @@ class BatchMaker:
         transform = self._transform_of_this_thread()
         transform.reseed((self.seed, epoch, place))
         changed = transform(image)
-        check_same_shape(image, changed)
+        check_same_shape(image.shape, changed.shape)
         return changed
 
     def _transform_of_this_thread(self) -> ImageTransform:

@@ -58,7 +58,7 @@ def preprocessing_function(
             return scale(image, mode)
         pixels = _as_uint8(image)
         changed = change(pixels)
-        check_same_shape(pixels, changed)
+        check_same_shape(pixels.shape, changed.shape)
         return scale(changed, mode)
 
     return preprocess

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnnkit._transforms import ImageTransform, Transform
+from cnnkit._transforms import ImageTransform, Transform, check_same_shape, is_keras_layer
 from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.data._batches import (
     LABEL_MODES,
@@ -24,8 +25,10 @@ from cnnkit.data._batches import (
     remembering,
     table_source,
 )
+from cnnkit.data._skipping import reasons_of
 from cnnkit.data._split import Split
 from cnnkit.data._splitting import flat_targets
+from cnnkit.preprocess import scale
 
 
 def image_dataset(
@@ -44,7 +47,9 @@ def image_dataset(
     seed: int | None = None,
     initial_epoch: int = 0,
     cache: str | None = None,
+    on_error: str = "raise",
     workers: int | None = None,
+    progress: bool = True,
 ) -> Any:
     """Make a `tf.data.Dataset` of batches from a table of images or from arrays.
 
@@ -58,8 +63,10 @@ def image_dataset(
             `(images, height, width, channels)` and class numbers `(images,)` or one-hot rows.
         image_size: `(height, width)` to resize to; needed for a table, not for arrays.
         batch_size: Images a batch; the last batch may be smaller.
-        transform: An augmentation: an albumentations transform, anything with its protocol, or a
-            function of a uint8 array. It must keep the shape. For training data only.
+        transform: An augmentation: an albumentations transform, anything with its protocol, a
+            function of a uint8 array, or a Keras layer such as `RandomFlip` or a `Sequential` of
+            them, which gets float32 batches in 0..255 and draws from its own seed. It must keep
+            the shape. For training data only.
         mode: A mode of `cnnkit.preprocess.scale`; `"none"` gives raw uint8 pixels, for a model
             that scales inside.
         label_mode: `"categorical"` (one-hot float32), `"int"`, `"binary"` (a float32 column, for
@@ -74,12 +81,16 @@ def image_dataset(
         initial_epoch: Number of the first epoch, to resume a seeded run.
         cache: `"memory"` keeps the decoded, resized images, in front of the transform; None reads
             the files in every epoch.
+        on_error: What an unreadable file does: `"raise"` stops the iteration when it is reached;
+            `"skip"` reads all files beforehand and leaves it out.
         workers: Batches made at the same time; chosen by TensorFlow by default.
+        progress: If True, show a progress bar while files are read beforehand.
 
     Returns:
-        A dataset of `(images, targets)` with static shapes and known length. It has two further
-        attributes, lost by `.take()`, `.map()` and their like: `class_names`, and `file_paths` in
-        the table's order (None for arrays).
+        A dataset of `(images, targets)` with static shapes and known length. It has three further
+        attributes, lost by `.take()`, `.map()` and their like: `class_names`; `file_paths` in the
+        table's order; and `skipped`, a table of the files that were left out, with a column
+        `reason` (the last two are None for arrays).
 
     Raises:
         ValueError: If an argument has the wrong form, or the table has no images. A file that
@@ -96,29 +107,40 @@ def image_dataset(
     check_whole_number("batch_size", batch_size)
     check_whole_number("initial_epoch", initial_epoch, least=0)
     check_one_of("cache", cache, (None, "memory"))
+    check_one_of("on_error", on_error, ("raise", "skip"))
     if workers is not None:
         check_whole_number("workers", workers)
     _check_belongs(source, image_size, class_names)
+    skipped = None
     if isinstance(source, tuple):
         given = _array_source(source, label_mode, class_names)
     else:
-        given = table_source(
-            source,
-            image_size or (),
-            color_mode,
-            label_mode,
+        read_table = partial(
+            table_source,
+            image_size=image_size or (),
+            color_mode=color_mode,
+            label_mode=label_mode,
             crop_to_aspect_ratio=crop_to_aspect_ratio,
             pad_to_aspect_ratio=pad_to_aspect_ratio,
         )
+        given = read_table(source)
+        skipped = source[:0].assign(reason=None)
+        if on_error == "skip":
+            reason = reasons_of(
+                source, given.read, raises=False, workers=workers, progress=progress
+            )
+            skipped = source[reason.notna()].assign(reason=reason[reason.notna()])
+            given = read_table(source[reason.isna()])
     if not given.length:
-        msg = "`source` must hold at least one image. Received: none."
+        msg = "`source` must hold at least one image that can be read. Received: none."
         raise ValueError(msg)
     seed = fresh_seed(seed)
     read = given.read
     if cache == "memory" and given.file_paths is not None:
         read = remembering(read, given.length, given.shape)
-    change = None if transform is None else ImageTransform(transform)
-    make = BatchMaker(read, given.shape, change, mode, seed)
+    layer = transform if is_keras_layer(transform) else None
+    change = None if transform is None or layer else ImageTransform(transform)
+    make = BatchMaker(read, given.shape, change, "none" if layer else mode, seed)
     epochs = itertools.count(initial_epoch)
 
     def batches() -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -128,8 +150,11 @@ def image_dataset(
 
     batch_count = math.ceil(given.length / batch_size)
     dataset = _dataset(batches, make, given.targets, workers, batch_count)
+    if layer is not None:
+        dataset = _through_layer(dataset, layer, mode, given.shape)
     dataset.class_names = given.class_names
     dataset.file_paths = given.file_paths
+    dataset.skipped = skipped
     return dataset
 
 
@@ -158,6 +183,21 @@ def _dataset(
         .map(load, num_parallel_calls=workers or tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def _through_layer(dataset: Any, layer: Any, mode: str, shape: tuple[int, int, int]) -> Any:
+    """Augment batches by a Keras layer, one after another: they share its random state."""
+    import tensorflow as tf
+
+    def augment(images: Any, *targets: Any) -> Any:
+        changed = layer(tf.cast(images, tf.float32), training=True)
+        check_same_shape(shape, tuple(changed.shape[1:]))
+        if mode != "none":
+            scaled = tf.numpy_function(partial(scale, mode=mode), [changed], tf.float32)
+            changed = tf.ensure_shape(scaled, changed.shape)
+        return (changed, *targets) if targets else changed
+
+    return dataset.map(augment).prefetch(tf.data.AUTOTUNE)
 
 
 def _check_belongs(

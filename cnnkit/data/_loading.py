@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from cnnkit._validation import check_image_size, check_one_of
 from cnnkit.data._batches import table_reader
-from cnnkit.data._parallel import parallel_map
 from cnnkit.data._reading import CHANNELS, check_reading, read_image
+from cnnkit.data._skipping import reasons_of
 from cnnkit.data._tables import check_table, class_names_of
-from cnnkit.exceptions import ImageReadError
 
 
 class LoadedImages(NamedTuple):
@@ -94,9 +93,14 @@ def load_images(
         crop_to_aspect_ratio=crop_to_aspect_ratio,
         pad_to_aspect_ratio=pad_to_aspect_ratio,
     )
-    read = partial(_read_into, images, table_reader(table, read_file), on_error == "raise")
-    reasons = parallel_map(read, range(len(table)), "reading images", workers, progress)
-    reason = pd.Series(reasons, index=table.index, dtype=object)
+    read = table_reader(table, read_file)
+    reason = reasons_of(
+        table,
+        lambda place: images.__setitem__(place, read(place)),
+        raises=on_error == "raise",
+        workers=workers,
+        progress=progress,
+    )
     skipped = table[reason.notna()].assign(reason=reason[reason.notna()])
     if on_error == "warn" and len(skipped):
         msg = f"{len(skipped)} of {len(table)} images were left out. {skipped['reason'].iloc[0]}"
@@ -139,19 +143,3 @@ def _free_memory() -> int | None:
         return None
     sizes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
     return sizes[0] * 1024 if sizes else None
-
-
-def _read_into(
-    images: NDArray[np.uint8],
-    read: Callable[[int], NDArray[np.uint8]],
-    raises: bool,
-    place: int,
-) -> str | None:
-    """Read one image into its place; return why it could not be read, or None."""
-    try:
-        images[place] = read(place)
-    except ImageReadError as error:
-        if raises:
-            raise
-        return str(error)
-    return None

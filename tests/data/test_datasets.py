@@ -533,6 +533,136 @@ class TestCache:
             levels_of(dataset)
 
 
+class TestKerasLayers:
+    """Keras's augmentation layers, alone or one after another, are transforms too."""
+
+    def test_flips(self, corners):
+        """A layer draws for each image, and targets stay."""
+        layer = keras.layers.RandomFlip("horizontal", seed=0)
+
+        dataset = image_dataset(corners, transform=layer, label_mode="int")
+
+        flips = flips_of(images_of(dataset))
+        assert 120 < sum(horizontal for _, horizontal in flips) < 280
+        assert not any(vertical for vertical, _ in flips)
+        assert [0] * 400 == [int(label) for _, labels in dataset for label in labels]
+
+    def test_equals_the_layer(self, arrays):
+        """The pixels are what the layer makes of the batch, as float32 in 0..255."""
+        layer = keras.layers.RandomRotation((0.25, 0.25), interpolation="nearest", seed=0)
+        expected = np.asarray(layer(arrays[0][:8].astype("float32"), training=True))
+
+        dataset = image_dataset(arrays, batch_size=8, transform=layer, label_mode=None)
+
+        np.testing.assert_allclose(expected, next(iter(dataset)).numpy(), atol=1e-4)
+
+    @pytest.mark.parametrize("workers", [1, 2, 4])
+    def test_same_seed_same_images(self, arrays, workers):
+        """A fresh layer of one seed gives the same run, at any number of workers."""
+
+        def run(workers):
+            layers = [keras.layers.RandomFlip(seed=1), keras.layers.RandomContrast(0.5, seed=2)]
+            dataset = image_dataset(
+                arrays,
+                batch_size=7,
+                transform=keras.Sequential(layers),
+                label_mode=None,
+                shuffle=True,
+                seed=3,
+                workers=workers,
+            )
+            return [np.concatenate([batch.numpy() for batch in dataset]) for _ in range(2)]
+
+        first, second = run(1), run(workers)
+
+        np.testing.assert_array_equal(first, second)
+        assert not np.array_equal(*first)
+
+    def test_scaling_comes_after(self, arrays):
+        """The layer sees raw pixels, the network scaled ones."""
+        layer = keras.layers.RandomFlip("horizontal", seed=0)
+        raw, scaled = (
+            image_dataset(arrays, transform=layer.from_config(layer.get_config()), mode=mode)
+            for mode in ("none", "torch")
+        )
+
+        np.testing.assert_allclose(scale(images_of(raw), "torch"), images_of(scaled), atol=1e-5)
+        assert tf.TensorShape([None, 8, 8, 3]) == scaled.element_spec[0].shape
+        assert tf.float32 == scaled.element_spec[0].dtype
+
+    def test_trains(self, table):
+        """A model trains on it."""
+        dataset = image_dataset(table, (8, 8), transform=keras.layers.RandomFlip(seed=0), seed=0)
+        model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+        model.compile("sgd", loss="categorical_crossentropy")
+
+        history = model.fit(dataset, epochs=2, shuffle=False, verbose=0)
+
+        assert 2 == len(history.history["loss"])
+
+    def test_other_shape(self, arrays):
+        """A layer that changes the shape is refused at the call."""
+        text = r"must keep the shape .* Received: \(8, 8, 3\) became \(4, 4, 3\)\. End it with a"
+
+        with pytest.raises(ValueError, match=text):
+            image_dataset(arrays, transform=keras.layers.RandomCrop(4, 4))
+
+
+class TestSkip:
+    """Files that can't be read are left out beforehand on request."""
+
+    @pytest.fixture
+    def broken(self, table, tmp_path):
+        """The table with a text and a missing file among the images."""
+        (tmp_path / "text.png").write_text("no image")
+        paths = table["file_paths"].tolist()
+        paths[3], paths[20] = str(tmp_path / "text.png"), str(tmp_path / "gone.png")
+        return table.assign(file_paths=paths)
+
+    @pytest.mark.parametrize("cache", [None, "memory"])
+    def test_the_others_are_there(self, broken, cache):
+        """Images and labels are those of the rows that can be read."""
+        dataset = image_dataset(
+            broken, (8, 8), label_mode="int", on_error="skip", cache=cache, progress=False
+        )
+
+        readable = [row for row in range(24) if row not in (3, 20)]
+        for _ in range(2):
+            assert [LEVELS[row] for row in readable] == levels_of(dataset)
+        labels = [int(label) for _, batch in dataset for label in batch]
+        assert broken["targets"].iloc[readable].tolist() == labels
+        assert broken["file_paths"].iloc[readable].tolist() == dataset.file_paths
+        assert 1 == len(dataset)
+
+    def test_what_was_skipped(self, broken):
+        """The rows that were left out are told with the reason."""
+        skipped = image_dataset(broken, (8, 8), on_error="skip", progress=False).skipped
+
+        assert [broken.index[3], broken.index[20]] == list(skipped.index)
+        assert "text.png" in skipped["reason"].iloc[0]
+        assert "No such file" in skipped["reason"].iloc[1]
+
+    def test_nothing_to_skip(self, table):
+        """Where all can be read, nothing is skipped; without reading, nothing is known."""
+        for on_error in ("raise", "skip"):
+            dataset = image_dataset(table, (8, 8), on_error=on_error, progress=False)
+
+            assert 0 == len(dataset.skipped)
+            assert 24 == len(dataset.file_paths)
+
+    def test_nothing_can_be_read(self, table):
+        """A table of no readable images is refused."""
+        with pytest.raises(ValueError, match="at least one image that can be read"):
+            image_dataset(
+                table.assign(file_paths="gone.png"), (8, 8), on_error="skip", progress=False
+            )
+
+    def test_unknown_word(self, table):
+        """on_error is one of two words."""
+        with pytest.raises(ValueError, match="`on_error` must be one of 'raise' or 'skip'"):
+            image_dataset(table, (8, 8), on_error="ignore")
+
+
 class TestErrors:
     """What can't be right is refused with the rule, what was received, and what to do."""
 
@@ -577,16 +707,6 @@ class TestErrors:
             (tf.errors.OpError, TypeError, ValueError), match=r"`transform` must .*float"
         ):
             images_of(image_dataset(arrays, transform=transform))
-
-    def test_keras_layer_as_transform(self, arrays):
-        """A Keras layer belongs into the model, and is refused at the call."""
-        text = (
-            r"^`transform` must be a function of one uint8 image\. Received: a Keras layer\. "
-            r"Put it into the model"
-        )
-
-        with pytest.raises(TypeError, match=text):
-            image_dataset(arrays, transform=keras.layers.RandomFlip())
 
     def test_table_without_a_size(self, table):
         """Batches of files need one size."""
@@ -682,7 +802,7 @@ class TestErrors:
 
     def test_empty_table(self, table):
         """A dataset of no images is refused."""
-        text = r"^`source` must hold at least one image\. Received: none\.$"
+        text = r"^`source` must hold at least one image that can be read\. Received: none\.$"
 
         with pytest.raises(ValueError, match=text):
             image_dataset(table[:0], (4, 4))
