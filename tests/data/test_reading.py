@@ -326,7 +326,7 @@ class TestArguments:
         """An image can't be cropped and padded at once."""
         text = (
             r"^Only one of `crop_to_aspect_ratio` and `pad_to_aspect_ratio` can be True\. "
-            r"Received: both\.$"
+            r"Received: both\. Leave one out\.$"
         )
 
         with pytest.raises(ValueError, match=text):

@@ -60,7 +60,8 @@ def test_scaling_inside_equals_scaling_outside(build, mode, rng) -> None:
     images = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
 
     expected = plain.predict_on_batch(scale(images, mode))
-    np.testing.assert_allclose(scaling.predict_on_batch(images), expected, atol=2e-5)
+    # Float32 rounding in front of a network with large activations; a wrong scaling is far off.
+    np.testing.assert_allclose(scaling.predict_on_batch(images), expected, atol=1e-3)
 
 
 @every_builder
