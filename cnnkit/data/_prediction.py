@@ -163,7 +163,8 @@ def _from_logits(outputs: NDArray[Any]) -> NDArray[np.float64]:
     logits = outputs.astype(np.float64)
     if logits.shape[1] == 1:
         logits = np.hstack([np.zeros_like(logits), logits])
-    return softmax(logits, axis=1)
+    probabilities: NDArray[np.float64] = softmax(logits, axis=1)
+    return probabilities
 
 
 def _with_predictions(
