@@ -111,9 +111,8 @@ def image_dataset(
     if workers is not None:
         check_whole_number("workers", workers)
     _check_belongs(source, image_size, class_names)
-    skipped = None
     if isinstance(source, tuple):
-        given = _array_source(source, label_mode, class_names)
+        given, skipped = _array_source(source, label_mode, class_names), None
     else:
         read_table = partial(
             table_source,
@@ -126,11 +125,8 @@ def image_dataset(
         given = read_table(source)
         skipped = source[:0].assign(reason=None)
         if on_error == "skip":
-            reason = reasons_of(
-                source, given.read, raises=False, workers=workers, progress=progress
-            )
-            skipped = source[reason.notna()].assign(reason=reason[reason.notna()])
-            given = read_table(source[reason.isna()])
+            readable, skipped = _readable(source, given, workers, progress)
+            given = read_table(readable)
     if not given.length:
         msg = "`source` must hold at least one image that can be read. Received: none."
         raise ValueError(msg)
@@ -141,13 +137,7 @@ def image_dataset(
     layer = transform if is_keras_layer(transform) else None
     change = None if transform is None or layer else ImageTransform(transform)
     make = BatchMaker(read, given.shape, change, "none" if layer else mode, seed)
-    epochs = itertools.count(initial_epoch)
-
-    def batches() -> Iterator[tuple[int, NDArray[np.int64]]]:
-        epoch = next(epochs)
-        for places in cut(order_of_epoch(given.length, shuffle, seed, epoch), batch_size):
-            yield epoch, places
-
+    batches = _batches(given.length, batch_size, shuffle, seed, itertools.count(initial_epoch))
     batch_count = math.ceil(given.length / batch_size)
     dataset = _dataset(batches, make, given.targets, workers, batch_count)
     if layer is not None:
@@ -156,6 +146,28 @@ def image_dataset(
     dataset.file_paths = given.file_paths
     dataset.skipped = skipped
     return dataset
+
+
+def _readable(
+    table: pd.DataFrame, given: Source, workers: int | None, progress: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows whose images can be read, and the others with the reason."""
+    reason = reasons_of(table, given.read, raises=False, workers=workers, progress=progress)
+    unread = reason.notna()
+    return table[~unread], table[unread].assign(reason=reason[unread])
+
+
+def _batches(
+    length: int, batch_size: int, shuffle: bool, seed: int, epochs: Iterator[int]
+) -> Callable[[], Iterator[tuple[int, NDArray[np.int64]]]]:
+    """Return what gives the epoch and the places of each batch, another epoch at each call."""
+
+    def batches() -> Iterator[tuple[int, NDArray[np.int64]]]:
+        epoch = next(epochs)
+        for places in cut(order_of_epoch(length, shuffle, seed, epoch), batch_size):
+            yield epoch, places
+
+    return batches
 
 
 def _dataset(

@@ -12,8 +12,9 @@ import pandas as pd
 
 from cnnkit.data._formats import ALL_SUFFIXES
 from cnnkit.data._moving import check_settled
+from cnnkit.data._names import normal
 from cnnkit.data._split import Split
-from cnnkit.data._tables import class_names_of, normal, with_codes, with_targets
+from cnnkit.data._tables import class_names_of, with_codes, with_targets
 
 _SUFFIXES = frozenset(ALL_SUFFIXES)
 PART_FOLDERS = {

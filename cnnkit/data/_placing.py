@@ -5,8 +5,7 @@ import csv
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from itertools import count
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,9 +16,10 @@ from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.data._duplicates import digest
 from cnnkit.data._formats import ALL_SUFFIXES
 from cnnkit.data._listing import list_images
+from cnnkit.data._names import check_folder_names, free_names
 from cnnkit.data._split import PARTS, Split
 from cnnkit.data._splitting import split_table
-from cnnkit.data._tables import check_folder_names, check_table, class_names_of, normal
+from cnnkit.data._tables import check_table, class_names_of
 
 MANIFEST = "split.csv"
 _PARTIAL = ".cnnkit-partial-"
@@ -118,39 +118,13 @@ def _placed_table(table: pd.DataFrame, split: Split[pd.DataFrame], root: Path) -
     parts = parts.sort_index()
     here = os.getcwd()
     sources = [os.path.join(here, path) for path in table["file_paths"]]
-    names = _free_names(table["target_names"], sources)
+    names = free_names(table["target_names"], sources)
     folders = zip(parts, table["target_names"], names, strict=True)
     return table.assign(
         file_paths=[os.path.join(root, *steps) for steps in folders],
         split=pd.Categorical(parts, PARTS),
         source_paths=sources,
     )
-
-
-def _free_names(class_names: Iterable[str], sources: Sequence[str]) -> list[str]:
-    """Return the file names, with a number where two of a class would be one.
-
-    Names that differ in case or composition only are one name on some file systems.
-    """
-    names = [os.path.basename(path) for path in sources]
-    keys = [(label, _key(name)) for label, name in zip(class_names, names, strict=True)]
-    taken = set(keys)
-    if len(taken) == len(keys):
-        return names
-    seen: set[tuple[str, str]] = set()
-    for row in sorted(range(len(names)), key=sources.__getitem__):
-        label, key = keys[row]
-        if (label, key) in seen:
-            stem, suffix = os.path.splitext(names[row])
-            numbered = (f"{stem}_{number}{suffix}" for number in count(2))
-            names[row] = next(n for n in numbered if (label, _key(n)) not in taken)
-            taken.add((label, _key(names[row])))
-        seen.add((label, key))
-    return names
-
-
-def _key(name: str) -> str:
-    return normal(name).casefold()
 
 
 def _check_outside(root: Path, source: Path) -> None:

@@ -16,7 +16,7 @@ from cnnkit.data._decoding import format_of
 from cnnkit.data._formats import SUFFIXES
 from cnnkit.data._listing import check_not_split, class_folders, existing_folder, image_entries
 from cnnkit.data._moving import check_settled, renamed, settle
-from cnnkit.data._tables import check_folder_names, normal
+from cnnkit.data._names import check_folder_names, normal
 
 Value = TypeVar("Value")
 

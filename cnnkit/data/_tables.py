@@ -1,14 +1,13 @@
 """The table of images: a pandas DataFrame with a row for each file."""
 
-import unicodedata
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from cnnkit._validation import listed
+from cnnkit.data._names import normal
 
 
 def class_names_of(table: pd.DataFrame) -> list[str]:
@@ -47,26 +46,6 @@ def with_codes(
     numbers = np.array([categories.index(name) for name in known], dtype="int64")[codes]
     target_names = pd.Categorical.from_codes(numbers, categories=pd.Index(categories))
     return table.assign(target_names=target_names, targets=numbers)
-
-
-def normal(name: str) -> str:
-    """Return the composed form of a name.
-
-    macOS decomposes what it puts into archives: the same name then has other characters.
-    """
-    return unicodedata.normalize("NFC", name)
-
-
-def check_folder_names(argument: str, names: Iterable[object]) -> None:
-    """Raise a ValueError unless every name can be that of one visible folder."""
-    for name in names:
-        parts = Path(name).parts if isinstance(name, str) else ()
-        if parts != (name,) or str(name).startswith(".") or set("/\\\0") & set(str(name)):
-            msg = (
-                f"`{argument}` must hold names that a folder can have, without separators and "
-                f"leading dots. Received: {name!r}."
-            )
-            raise ValueError(msg)
 
 
 def check_table(table: object, *, labelled: bool | None = True) -> None:
