@@ -95,8 +95,8 @@ def check_images(
     as long as the other.
 
     Looks are compared by a perceptual hash. It is made for photos: drawn symbols, such as scanned
-    digits, look alike to it. Any two images are compared: 50,000 take half a minute, a million
-    hours.
+    digits, look alike to it. Any two images are compared, so the time grows with the square of
+    their number.
 
     Args:
         table: A table as `list_images` gives it, labelled or not. Its index must be unique.

@@ -51,19 +51,6 @@ def photo():
     return Image.fromarray(load_sample_images().images[1]).resize((161, 107))
 
 
-@pytest.fixture
-def pixels(rng):
-    """A wide picture of random pixels."""
-    return rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def smooth():
-    """A picture with slow slopes, which a lossy format keeps nearly as it is."""
-    rows, columns = np.mgrid[0:64, 0:96]
-    return np.stack([rows * 3, columns * 2, 255 - rows - columns], axis=-1).astype(np.uint8)
-
-
 class TestJpeg:
     """Whole JPEGs give the pixels that Pillow gives, bit for bit; cut ones are refused."""
 

@@ -39,19 +39,6 @@ def encoded(image, form, **options):
     return stream.getvalue()
 
 
-@pytest.fixture
-def pixels(rng):
-    """A wide picture of random pixels: no turn or flip leaves it as it is."""
-    return rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def smooth():
-    """A picture with slow slopes, which a lossy format keeps nearly as it is."""
-    rows, columns = np.mgrid[0:64, 0:96]
-    return np.stack([rows * 3, columns * 2, 255 - rows - columns], axis=-1).astype(np.uint8)
-
-
 class TestOrientation:
     """The orientation in EXIF data is applied."""
 

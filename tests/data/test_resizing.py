@@ -59,12 +59,6 @@ def photos():
 
 
 @pytest.fixture
-def pixels(rng):
-    """A wide picture of random pixels."""
-    return rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
-
-
-@pytest.fixture
 def slopes():
     """Its columns count up from left to right in red, its rows from top to bottom in green."""
     rows, columns = np.mgrid[0:120, 0:200]
