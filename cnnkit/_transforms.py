@@ -31,6 +31,8 @@ class ImageTransform:
             )
             raise TypeError(msg)
         self._transform = transform
+        self._generator = np.random.Generator(np.random.Philox(key=0))
+        self._python = random.Random(0)
         self._by_name = _takes_image_by_name(transform)
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -46,17 +48,24 @@ class ImageTransform:
             raise ValueError(msg)
         return pixels
 
-    def reseed(self, key: Sequence[int]) -> None:
-        """Make the next draw depend on `key` alone.
+    def reseed(self, seed: int, epoch: int, place: int) -> None:
+        """Make the next draw depend on these numbers alone.
 
         One generator is shared by all transforms of a Compose: with albumentations' own seeding
         each child starts from the same number, so that a horizontal and a vertical flip always
-        come together.
+        come together. The generator counts (Philox; Salmon et al. 2011), so that setting its
+        counter is enough: a new one for each image takes more time.
         """
-        if hasattr(self._transform, "set_random_state"):
-            generator = np.random.default_rng(key)
-            python = random.Random(int(generator.integers(2**63)))
-            self._transform.set_random_state(generator, python)
+        if not hasattr(self._transform, "set_random_state"):
+            return
+        bits = self._generator.bit_generator
+        state: dict[str, Any] = bits.state  # type: ignore[assignment]  # typed for any generator
+        state["state"]["key"][:] = seed % 2**64, epoch
+        state["state"]["counter"][:] = 0, 0, place, 0  # the low half counts what is drawn
+        state |= {"buffer_pos": 4, "has_uint32": 0}
+        bits.state = state
+        self._python.seed(int(self._generator.integers(2**63)))
+        self._transform.set_random_state(self._generator, self._python)
 
 
 def is_keras_layer(transform: object) -> bool:

@@ -5,21 +5,17 @@ that neither the number of workers nor the order of their work changes a byte.
 """
 
 import copy
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from cnnkit._alignment import empty_aligned
 from cnnkit._transforms import ImageTransform, check_same_shape
-from cnnkit._validation import check_image_size, check_one_of, check_whole_number
-from cnnkit.data._reading import CHANNELS, check_reading, placed, read_image
-from cnnkit.data._tables import check_table, class_names_of
-from cnnkit.exceptions import ImageReadError
+from cnnkit._validation import check_whole_number
 from cnnkit.preprocess import scale
 from cnnkit.preprocess._scaling import scaling_for
 
@@ -43,7 +39,7 @@ class BatchMaker:
     transform: ImageTransform | None
     mode: str
     seed: int
-    _own: threading.local = field(default_factory=threading.local)
+    _idle: deque[ImageTransform] = field(default_factory=deque, init=False, repr=False)
 
     def __post_init__(self) -> None:
         scaling_for(self.mode, self.shape[-1])
@@ -54,7 +50,7 @@ class BatchMaker:
 
     def __call__(self, epoch: int, places: NDArray[np.int64]) -> NDArray[Any]:
         """Return the batch `(len(places), height, width, channels)`."""
-        images = np.empty((len(places), *self.shape), dtype=np.uint8)
+        images: NDArray[np.uint8] = empty_aligned((len(places), *self.shape), np.uint8)
         for row, place in enumerate(places):
             images[row] = self._transformed(int(epoch), int(place))
         return images if self.mode == "none" else scale(images, self.mode)
@@ -63,49 +59,19 @@ class BatchMaker:
         image = self.read(place)
         if self.transform is None:
             return image
-        transform = self._transform_of_this_thread()
-        transform.reseed((self.seed, epoch, place))
+        transform = self._transform_of_its_own()
+        transform.reseed(self.seed, epoch, place)
         changed = transform(image)
+        self._idle.append(transform)
         check_same_shape(image.shape, changed.shape)
         return changed
 
-    def _transform_of_this_thread(self) -> ImageTransform:
-        if not hasattr(self._own, "transform"):
-            self._own.transform = copy.deepcopy(self.transform)
-        own: ImageTransform = self._own.transform
-        return own
-
-
-def table_reader(
-    table: pd.DataFrame, read_file: Callable[[str], NDArray[np.uint8]]
-) -> Callable[[int], NDArray[np.uint8]]:
-    """Return a function that reads the image in a row of a table."""
-    paths = list(table["file_paths"])
-
-    def read(place: int) -> NDArray[np.uint8]:
+    def _transform_of_its_own(self) -> ImageTransform:
+        """Return a copy that no other thread uses: TensorFlow's keep nothing of their own."""
         try:
-            return read_file(paths[place])
-        except ImageReadError as error:
-            raise placed(error, place, len(paths)) from error
-
-    return read
-
-
-def remembering(
-    read: Callable[[int], NDArray[np.uint8]], count: int, shape: tuple[int, int, int]
-) -> Callable[[int], NDArray[np.uint8]]:
-    """Return a function that reads each image once and keeps it in memory."""
-    images = np.empty((count, *shape), dtype=np.uint8)
-    known = np.zeros(count, dtype=bool)
-
-    def read_once(place: int) -> NDArray[np.uint8]:
-        if not known[place]:
-            images[place] = read(place)
-            known[place] = True
-        image: NDArray[np.uint8] = images[place]
-        return image
-
-    return read_once
+            return self._idle.pop()
+        except IndexError:
+            return copy.deepcopy(self.transform)  # type: ignore[return-value]  # never None here
 
 
 def order_of_epoch(count: int, shuffle: bool, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -164,58 +130,3 @@ def fresh_seed(seed: int | None) -> int:
     if seed is None:
         return int(np.random.default_rng().integers(2**31))
     return check_whole_number("seed", seed, least=0)
-
-
-class Source(NamedTuple):
-    """Images that can be read one by one, and what is known of them.
-
-    Attributes:
-        read: Gives the uint8 image at a place.
-        length: How many images there are.
-        shape: `(height, width, channels)` of every image.
-        targets: Gives the targets at some places, or None.
-        class_names: All class names in the order of their numbers, or None.
-        file_paths: The file of each image, or None for arrays.
-    """
-
-    read: Callable[[int], NDArray[np.uint8]]
-    length: int
-    shape: tuple[int, int, int]
-    targets: TargetMaker | None
-    class_names: list[str] | None
-    file_paths: list[str] | None
-
-
-def table_source(
-    table: pd.DataFrame,
-    image_size: Sequence[int],
-    color_mode: str,
-    label_mode: str | None,
-    *,
-    crop_to_aspect_ratio: bool = False,
-    pad_to_aspect_ratio: bool = False,
-) -> Source:
-    """Return the images of a table, read at a size."""
-    check_one_of("label_mode", label_mode, LABEL_MODES)
-    check_table(table, labelled=label_mode is not None)
-    check_reading(color_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)
-    size = check_image_size(image_size)
-    read_file = partial(
-        read_image,
-        image_size=size,
-        color_mode=color_mode,
-        crop_to_aspect_ratio=crop_to_aspect_ratio,
-        pad_to_aspect_ratio=pad_to_aspect_ratio,
-    )
-    names = class_names_of(table) if "target_names" in table else None
-    targets = None
-    if label_mode is not None and names is not None:
-        targets = TargetMaker(table["targets"].to_numpy(), len(names), label_mode)
-    return Source(
-        read=table_reader(table, read_file),
-        length=len(table),
-        shape=(*size, CHANNELS[color_mode]),
-        targets=targets,
-        class_names=names,
-        file_paths=list(table["file_paths"]),
-    )

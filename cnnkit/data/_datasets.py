@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnnkit._transforms import ImageTransform, Transform, check_same_shape, is_keras_layer
+from cnnkit._transforms import ImageTransform, Transform, is_keras_layer
 from cnnkit._validation import check_one_of, check_whole_number
-from cnnkit.data._batches import (
-    LABEL_MODES,
-    BatchMaker,
-    Source,
-    TargetMaker,
-    cut,
-    fresh_seed,
-    order_of_epoch,
-    remembering,
-    table_source,
-)
+from cnnkit.data._batches import BatchMaker, fresh_seed
+from cnnkit.data._caching import cached_in_file
+from cnnkit.data._loading import load_images
+from cnnkit.data._pipelines import batch_dataset, through_layer
 from cnnkit.data._skipping import reasons_of
+from cnnkit.data._sources import Source, array_source, table_source
 from cnnkit.data._split import Split
-from cnnkit.data._splitting import flat_targets
-from cnnkit.preprocess import scale
 
 
 def image_dataset(
@@ -46,7 +36,7 @@ def image_dataset(
     shuffle: bool = False,
     seed: int | None = None,
     initial_epoch: int = 0,
-    cache: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
     on_error: str = "raise",
     workers: int | None = None,
     progress: bool = True,
@@ -79,11 +69,16 @@ def image_dataset(
         shuffle: If True, another order in each epoch.
         seed: For the order and the transform; None for another run each time.
         initial_epoch: Number of the first epoch, to resume a seeded run.
-        cache: `"memory"` keeps the decoded, resized images, in front of the transform; None reads
-            the files in every epoch.
+        cache: `"memory"` or a file keeps the decoded, resized images, in front of the transform:
+            they are read beforehand. A file serves later runs as well, and images that don't fit
+            into memory; one that was made of other files, or of files that have changed since, is
+            made anew, and several processes may make it at once. With `"memory"`, batches that are
+            neither shuffled nor transformed are kept as they are, scaled, from the first epoch on.
+            None reads the files in every epoch.
         on_error: What an unreadable file does: `"raise"` stops the iteration when it is reached;
             `"skip"` reads all files beforehand and leaves it out.
-        workers: Batches made at the same time; chosen by TensorFlow by default.
+        workers: Batches made at the same time; the number of processors by default, at most 16.
+            With 0, a batch is made when it is asked for.
         progress: If True, show a progress bar while files are read beforehand.
 
     Returns:
@@ -93,8 +88,11 @@ def image_dataset(
         `reason` (the last two are None for arrays).
 
     Raises:
-        ValueError: If an argument has the wrong form, or the table has no images. A file that
-            can't be read stops the iteration with its path.
+        ImageReadError: If a file can't be read beforehand, with its path and its place. In the
+            middle of an epoch TensorFlow makes a `tf.errors.UnknownError` of it, with the same
+            text.
+        ValueError: If an argument has the wrong form, the table has no images, or `cache` is the
+            path of something else than a cache file.
 
     Example:
         >>> import numpy as np
@@ -106,114 +104,87 @@ def image_dataset(
     """
     check_whole_number("batch_size", batch_size)
     check_whole_number("initial_epoch", initial_epoch, least=0)
-    check_one_of("cache", cache, (None, "memory"))
     check_one_of("on_error", on_error, ("raise", "skip"))
     if workers is not None:
-        check_whole_number("workers", workers)
-    _check_belongs(source, image_size, class_names)
+        check_whole_number("workers", workers, least=0)
+    _check_belongs(source, image_size, class_names, cache)
+    keeps_batches = cache == "memory" and transform is None and not shuffle
     if isinstance(source, tuple):
-        given, skipped = _array_source(source, label_mode, class_names), None
+        given, skipped = array_source(source, label_mode, class_names), None
     else:
-        read_table = partial(
-            table_source,
-            image_size=image_size or (),
-            color_mode=color_mode,
-            label_mode=label_mode,
-            crop_to_aspect_ratio=crop_to_aspect_ratio,
-            pad_to_aspect_ratio=pad_to_aspect_ratio,
+        given, skipped = _table_images(
+            source,
+            label_mode,
+            {
+                "image_size": image_size,
+                "color_mode": color_mode,
+                "crop_to_aspect_ratio": crop_to_aspect_ratio,
+                "pad_to_aspect_ratio": pad_to_aspect_ratio,
+            },
+            None if keeps_batches else cache,
+            on_error,
+            {"workers": None if workers is None else max(1, workers), "progress": progress},
         )
-        given = read_table(source)
-        skipped = source[:0].assign(reason=None)
-        if on_error == "skip":
-            readable, skipped = _readable(source, given, workers, progress)
-            given = read_table(readable)
-    if not given.length:
-        msg = "`source` must hold at least one image that can be read. Received: none."
-        raise ValueError(msg)
-    seed = fresh_seed(seed)
-    read = given.read
-    if cache == "memory" and given.file_paths is not None:
-        read = remembering(read, given.length, given.shape)
+    _check_any(given.length)
     layer = transform if is_keras_layer(transform) else None
     change = None if transform is None or layer else ImageTransform(transform)
-    make = BatchMaker(read, given.shape, change, "none" if layer else mode, seed)
-    batches = _batches(given.length, batch_size, shuffle, seed, itertools.count(initial_epoch))
-    batch_count = math.ceil(given.length / batch_size)
-    dataset = _dataset(batches, make, given.targets, workers, batch_count)
+    make = BatchMaker(given.read, given.shape, change, "none" if layer else mode, fresh_seed(seed))
+    dataset = batch_dataset(
+        make,
+        given.targets,
+        given.length,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        initial_epoch=initial_epoch,
+        cached=keeps_batches,
+        workers=workers,
+    )
     if layer is not None:
-        dataset = _through_layer(dataset, layer, mode, given.shape)
+        dataset = through_layer(dataset, layer, mode, given.shape)
     dataset.class_names = given.class_names
     dataset.file_paths = given.file_paths
     dataset.skipped = skipped
     return dataset
 
 
-def _readable(
-    table: pd.DataFrame, given: Source, workers: int | None, progress: bool
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows whose images can be read, and the others with the reason."""
-    reason = reasons_of(table, given.read, raises=False, workers=workers, progress=progress)
-    unread = reason.notna()
-    return table[~unread], table[unread].assign(reason=reason[unread])
+def _table_images(
+    table: pd.DataFrame,
+    label_mode: str | None,
+    reading: dict[str, Any],
+    cache: str | os.PathLike[str] | None,
+    on_error: str,
+    running: dict[str, Any],
+) -> tuple[Source, pd.DataFrame]:
+    """Return the images of a table, cached as asked, and the rows that are left out."""
+    given = table_source(table, label_mode=label_mode, **reading)
+    _check_any(given.length)
+    if cache == "memory":
+        loaded = load_images(table, **reading, on_error=on_error, **running)
+        given = table_source(loaded.table, label_mode=label_mode, **reading)
+        return given._replace(read=loaded.images.__getitem__), loaded.skipped
+    if cache is not None:
+        raises = on_error == "raise"
+        given = cached_in_file(given, cache, [*reading.items()], raises=raises, **running)
+    if on_error == "raise":
+        return given, table[:0].assign(reason=None)
+    reason = reasons_of(table, given.read, raises=False, **running)
+    rows = np.flatnonzero(reason.isna())
+    kept = table_source(table.iloc[rows], label_mode=label_mode, **reading)
+    skipped = table[reason.notna()].assign(reason=reason[reason.notna()])
+    return kept._replace(read=lambda place: given.read(rows[place])), skipped
 
 
-def _batches(
-    length: int, batch_size: int, shuffle: bool, seed: int, epochs: Iterator[int]
-) -> Callable[[], Iterator[tuple[int, NDArray[np.int64]]]]:
-    """Return what gives the epoch and the places of each batch, another epoch at each call."""
-
-    def batches() -> Iterator[tuple[int, NDArray[np.int64]]]:
-        epoch = next(epochs)
-        for places in cut(order_of_epoch(length, shuffle, seed, epoch), batch_size):
-            yield epoch, places
-
-    return batches
-
-
-def _dataset(
-    batches: Callable[[], Iterator[tuple[int, NDArray[np.int64]]]],
-    make: BatchMaker,
-    targets: TargetMaker | None,
-    workers: int | None,
-    batch_count: int,
-) -> Any:
-    """Map batches of places, which are cheap to order, to batches of images, side by side."""
-    import tensorflow as tf
-
-    def load(epoch: Any, places: Any) -> Any:
-        images = tf.numpy_function(make, (epoch, places), make.dtype, stateful=False)
-        images = tf.ensure_shape(images, (None, *make.shape))
-        if targets is None:
-            return images
-        labels = tf.numpy_function(targets, (places,), targets.dtype, stateful=False)
-        return images, tf.ensure_shape(labels, (None, *targets.shape))
-
-    signature = (tf.TensorSpec((), tf.int64), tf.TensorSpec((None,), tf.int64))
-    return (
-        tf.data.Dataset.from_generator(batches, output_signature=signature)
-        .apply(tf.data.experimental.assert_cardinality(batch_count))
-        .map(load, num_parallel_calls=workers or tf.data.AUTOTUNE, deterministic=True)
-        .prefetch(tf.data.AUTOTUNE)
-    )
-
-
-def _through_layer(dataset: Any, layer: Any, mode: str, shape: tuple[int, int, int]) -> Any:
-    """Augment batches by a Keras layer, one after another: they share its random state."""
-    import tensorflow as tf
-
-    def augment(images: Any, *targets: Any) -> Any:
-        changed = layer(tf.cast(images, tf.float32), training=True)
-        check_same_shape(shape, tuple(changed.shape[1:]))
-        if mode != "none":
-            scaled = tf.numpy_function(partial(scale, mode=mode), [changed], tf.float32)
-            changed = tf.ensure_shape(scaled, changed.shape)
-        return (changed, *targets) if targets else changed
-
-    return dataset.map(augment).prefetch(tf.data.AUTOTUNE)
+def _check_any(length: int) -> None:
+    if not length:
+        msg = "`source` must hold at least one image that can be read. Received: none."
+        raise ValueError(msg)
 
 
 def _check_belongs(
-    source: Any, image_size: Sequence[int] | None, class_names: Sequence[str] | None
+    source: Any,
+    image_size: Sequence[int] | None,
+    class_names: Sequence[str] | None,
+    cache: str | os.PathLike[str] | None,
 ) -> None:
     """Raise a ValueError if an option is missing for this source, or belongs to the other kind."""
     is_arrays = isinstance(source, tuple)
@@ -232,48 +203,15 @@ def _check_belongs(
             f"Received: image_size={image_size!r}. Resize the arrays first."
         )
         raise ValueError(msg)
+    if is_arrays and cache not in (None, "memory"):
+        msg = (
+            "`cache` can't be a file for arrays, which are in memory already. "
+            f"Received: cache={os.fspath(cache)!r}. Leave it out."
+        )
+        raise ValueError(msg)
     if not is_arrays and class_names is not None:
         msg = (
             "`class_names` is for arrays; a table has its own. "
             f"Received: class_names={class_names!r}. Give them to `list_images`."
         )
         raise ValueError(msg)
-
-
-def _array_source(
-    source: tuple[NDArray[Any], Any], label_mode: str | None, class_names: Sequence[str] | None
-) -> Source:
-    images = np.asarray(source[0])
-    if images.dtype != np.uint8 or images.ndim != 4:
-        msg = (
-            "`source` must hold uint8 images (images, height, width, channels). "
-            f"Received: {images.dtype} images of shape {images.shape}."
-        )
-        raise ValueError(msg)
-    names = None if class_names is None else list(class_names)
-    check_one_of("label_mode", label_mode, LABEL_MODES)
-    targets = None
-    if label_mode is not None:
-        numbers = _class_numbers(source[1], len(images), names)
-        if names is None:
-            names = [str(number) for number in range(int(numbers.max(initial=0)) + 1)]
-        targets = TargetMaker(numbers, len(names), label_mode)
-    height, width, channels = images.shape[1:]
-    return Source(
-        images.__getitem__, len(images), (height, width, channels), targets, names, file_paths=None
-    )
-
-
-def _class_numbers(targets: Any, count: int, names: list[str] | None) -> NDArray[np.int64]:
-    given = np.asarray(targets)
-    numbers = flat_targets(given) if given.ndim in (1, 2) else given
-    whole = np.issubdtype(numbers.dtype, np.integer) and numbers.shape == (count,)
-    most = len(names) - 1 if names else np.inf
-    if not whole or numbers.min(initial=0) < 0 or numbers.max(initial=0) > most:
-        msg = (
-            f"`source` must hold a class number for each of {count} images, from 0 on"
-            f"{f' to {most}' if names else ''}. Received: targets of shape {given.shape} and type "
-            f"{given.dtype}."
-        )
-        raise ValueError(msg)
-    return numbers.astype(np.int64)

@@ -7,7 +7,8 @@ import pandas as pd
 
 from cnnkit._transforms import ImageTransform, Transform
 from cnnkit._validation import check_one_of, check_whole_number
-from cnnkit.data._batches import BatchMaker, fresh_seed, table_source
+from cnnkit.data._batches import BatchMaker, fresh_seed
+from cnnkit.data._sources import table_source
 from cnnkit.data._split import Split
 from cnnkit.data._tables import check_table
 

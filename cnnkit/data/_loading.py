@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnnkit._validation import check_image_size, check_one_of
-from cnnkit.data._batches import table_reader
 from cnnkit.data._reading import CHANNELS, check_reading, read_image
 from cnnkit.data._skipping import reasons_of
+from cnnkit.data._sources import table_reader
 from cnnkit.data._tables import check_table, class_names_of
 
 

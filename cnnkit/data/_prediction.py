@@ -12,9 +12,10 @@ from scipy.special import softmax
 from tqdm.auto import tqdm
 
 from cnnkit._validation import check_whole_number
-from cnnkit.data._batches import BatchMaker, cut, table_source
+from cnnkit.data._batches import BatchMaker, cut
 from cnnkit.data._listing import list_images
 from cnnkit.data._reading import CHANNELS
+from cnnkit.data._sources import table_source
 from cnnkit.data._tables import check_table, class_names_of
 from cnnkit.preprocess._modes import scales_inside
 

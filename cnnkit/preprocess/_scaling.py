@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnnkit._alignment import empty_aligned
 from cnnkit._validation import check_one_of
 
 
@@ -142,5 +143,6 @@ def _table(mode: str, channels: int) -> NDArray[np.float32]:
 def _look_up(pixels: NDArray[np.uint8], mode: str) -> NDArray[np.float32]:
     *_, width, channels = pixels.shape
     rows = np.ascontiguousarray(pixels).reshape(-1, width, channels)
-    values: NDArray[Any] = cv2.LUT(rows, _table(mode, channels))
+    values: NDArray[np.float32] = empty_aligned(rows.shape, np.float32)
+    cv2.LUT(rows, _table(mode, channels), dst=values)
     return values.reshape(pixels.shape)

@@ -136,7 +136,7 @@ def _draw(transform: Any, picture: NDArray[np.uint8], seed: int | None, draw: in
         return np.asarray(transform.random_transform(image)).clip(0, 255)
     change = ImageTransform(transform)
     if seed is not None:
-        change.reseed((seed, draw))
+        change.reseed(seed, 0, draw)
     return change(picture)
 
 

@@ -740,7 +740,6 @@ class TestErrors:
             ("mode", "keras", "'tf', 'torch', 'caffe', 'unit' or 'none'"),
             ("color_mode", "bgr", "'rgb' or 'grayscale'"),
             ("label_mode", "onehot", "'categorical', 'int', 'binary' or None"),
-            ("cache", "disk", "None or 'memory'"),
         ],
     )
     def test_unknown_option(self, table, option, value, text):

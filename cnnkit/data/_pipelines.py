@@ -1,0 +1,111 @@
+"""From a maker of batches to a `tf.data.Dataset`."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit._transforms import check_same_shape
+from cnnkit.data._batches import BatchMaker, TargetMaker, order_of_epoch
+from cnnkit.preprocess import scale
+
+_MOST_WORKERS = 16  # by default: beyond it they wait for Python's lock, each with a batch in hand
+
+
+def batch_dataset(
+    make: BatchMaker,
+    targets: TargetMaker | None,
+    length: int,
+    *,
+    batch_size: int,
+    shuffle: bool,
+    initial_epoch: int,
+    cached: bool,
+    workers: int | None,
+) -> Any:
+    """Map batches of places, which are cheap to order, to batches of images, side by side.
+
+    Nothing here is left to TensorFlow to tune while it runs: with its tuner, a dataset was seen to
+    wait for a second at the end of an epoch. And nothing comes from a Python generator: on Python
+    3.11 `Dataset.from_generator` makes the process give all larger blocks of memory back to the
+    system at once (`ApplyPython311MemoryPatch`, TensorFlow 2.21), so that they are paid for again
+    with each image: reading took twice as long.
+
+    Args:
+        make: Makes the images of a batch.
+        targets: Makes its targets, or None for images only.
+        length: How many images there are.
+        batch_size: Images a batch.
+        shuffle: If True, another order in each epoch.
+        initial_epoch: Number of the first epoch.
+        cached: If True, keep the finished batches in memory.
+        workers: Batches made at the same time; 0 for none but the one that is asked for.
+    """
+    import tensorflow as tf
+
+    if workers is None:
+        workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+
+    def load(epoch: Any, places: Any) -> Any:
+        images = tf.numpy_function(make, (epoch, places), make.dtype, stateful=False)
+        images = tf.ensure_shape(images, (None, *make.shape))
+        if targets is None:
+            return images
+        labels = tf.numpy_function(targets, (places,), targets.dtype, stateful=False)
+        return images, tf.ensure_shape(labels, (None, *targets.shape))
+
+    places = _places(length, batch_size, shuffle, make.seed, initial_epoch)
+    dataset = places.map(load, num_parallel_calls=workers or None, deterministic=True)
+    dataset = dataset.cache() if cached else dataset
+    return dataset.prefetch(2).with_options(_options(workers))
+
+
+def _places(length: int, batch_size: int, shuffle: bool, seed: int, initial_epoch: int) -> Any:
+    """Return a dataset of the epoch and the places of each batch, another epoch at each pass."""
+    import tensorflow as tf
+
+    epochs = itertools.count(initial_epoch)
+
+    def next_epoch() -> tuple[np.int64, NDArray[np.int64]]:
+        epoch = next(epochs)
+        return np.int64(epoch), order_of_epoch(length, shuffle, seed, epoch)
+
+    def batches(_: Any) -> Any:
+        epoch, order = tf.numpy_function(next_epoch, (), (tf.int64, tf.int64))
+        epoch, order = tf.ensure_shape(epoch, ()), tf.ensure_shape(order, (length,))
+        places = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+        return places.map(lambda some: (epoch, some))
+
+    count = tf.data.experimental.assert_cardinality(math.ceil(length / batch_size))
+    return tf.data.Dataset.range(1).flat_map(batches).apply(count)
+
+
+def _options(workers: int) -> Any:
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    # Threads of its own: batches in the making must not hold up the training step.
+    options.threading.private_threadpool_size = max(1, workers)
+    return options
+
+
+def through_layer(dataset: Any, layer: Any, mode: str, shape: tuple[int, int, int]) -> Any:
+    """Augment batches by a Keras layer, one after another: they share its random state."""
+    import tensorflow as tf
+
+    def augment(images: Any, *targets: Any) -> Any:
+        changed = layer(tf.cast(images, tf.float32), training=True)
+        check_same_shape(shape, tuple(changed.shape[1:]))
+        if mode != "none":
+            scaled = tf.numpy_function(partial(scale, mode=mode), [changed], tf.float32)
+            changed = tf.ensure_shape(scaled, changed.shape)
+        return (changed, *targets) if targets else changed
+
+    return dataset.map(augment).prefetch(2)
