@@ -10,7 +10,15 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["tests", "lint", "types", "traps", "demo"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-BENCHMARKS = ("scaling", "reading", "listing", "placing", "near_duplicates", "label_errors")
+BENCHMARKS = (
+    "scaling",
+    "reading",
+    "listing",
+    "placing",
+    "near_duplicates",
+    "label_errors",
+    "pipelines",
+)
 QUIET = {  # the library leaves such things to the user
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "NO_ALBUMENTATIONS_UPDATE": "1",

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from cnnkit._validation import check_image_size, check_one_of
-from cnnkit.data._decoding import DECODING_ERRORS, decode, is_jpeg, turns_of, upright
+from cnnkit.data._decoding import DECODING_ERRORS, opened, upright
 from cnnkit.data._resizing import box_of_aspect, cut, jpeg_reduction, pad, resize, size_within
 from cnnkit.exceptions import ImageReadError
 from cnnkit.preprocess import to_grayscale
@@ -86,16 +86,14 @@ def check_reading(color_mode: str, crop: bool, padded: bool) -> None:
 def _read(
     path: str | os.PathLike[str], size: tuple[int, int] | None, crop: bool, padded: bool
 ) -> NDArray[np.uint8]:
-    with Path(path).open("rb") as file, Image.open(file) as image:
-        if not is_jpeg(image):
-            image.load()  # only then are size and orientation final, as in TIFF
-        turns = turns_of(image)
+    with open(path, "rb") as file:  # noqa: PTH123  # Path takes time
+        stored, turns, decode = opened(file)
         if size is None:
-            return np.array(upright(decode(file, image), turns), order="C")
-        whole = image.size if turns[0] else image.size[::-1]
+            return np.array(upright(decode(1), turns), order="C")
+        whole = stored[::-1] if turns[0] else stored
         part = box_of_aspect(whole, size) if crop else whole
         inner = size_within(part, size) if padded else size
-        pixels = upright(decode(file, image, jpeg_reduction(part, inner)), turns)
+        pixels = upright(decode(jpeg_reduction(part, inner)), turns)
     if crop:
         pixels = cut(pixels, box_of_aspect(pixels.shape[:2], size))
     return pad(resize(np.ascontiguousarray(pixels), inner), size)

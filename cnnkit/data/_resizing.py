@@ -43,6 +43,8 @@ def resize(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     bilinear kernel, which alone takes too few pixels into account. `nox -s bench -- reading` shows
     how near the two come and how long they take.
     """
+    if pixels.shape[:2] == size:
+        return pixels.copy()
     height, width = size
     smooth: NDArray[Any] = _averaged(pixels, size)
     ratios = smooth.shape[0] / height, smooth.shape[1] / width
@@ -93,7 +95,9 @@ def cut(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
 
 
 def pad(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Return an image in the middle of a black one."""
+    """Return an image in the middle of a black one, or as it is where it has the size."""
+    if pixels.shape[:2] == size:
+        return pixels
     padded = np.zeros((*size, pixels.shape[2]), dtype=np.uint8)
     cut(padded, (pixels.shape[0], pixels.shape[1]))[:] = pixels
     return padded

@@ -36,7 +36,11 @@ def ratio(
         their_time = seconds(theirs)
         prepare()
         ratios[pair] = their_time / seconds(ours)
-    ratios = ratios[1:]  # the first pair warms up
+    return median_and_low(ratios[1:])  # the first pair warms up
+
+
+def median_and_low(ratios: np.ndarray) -> tuple[float, float]:
+    """Return the median of ratios, and the lower end of its 95 % interval by bootstrap."""
     generator = np.random.default_rng(0)
-    medians = np.median(generator.choice(ratios, (2000, pairs)), axis=1)
+    medians = np.median(generator.choice(ratios, (2000, len(ratios))), axis=1)
     return float(np.median(ratios)), float(np.quantile(medians, 0.025))

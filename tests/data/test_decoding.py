@@ -11,6 +11,7 @@ from PIL import ExifTags, Image, features
 from sklearn.datasets import load_sample_images
 
 from cnnkit.data import read_image
+from cnnkit.data._decoding import usual_jpeg_size
 from cnnkit.exceptions import ImageReadError
 
 
@@ -49,6 +50,78 @@ def exif_with_thumbnail(thumbnail):
 def photo():
     """One of the sample photos of scikit-learn, made small, with odd sides."""
     return Image.fromarray(load_sample_images().images[1]).resize((161, 107))
+
+
+def with_pixels_declared(jpeg, height, width):
+    """Let a JPEG's header tell another size."""
+    place = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:place] + struct.pack(">HH", height, width) + jpeg[place + 4 :]
+
+
+XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/">
+<rdf:Description tiff:Orientation="6"/></x:xmpmeta>"""
+
+
+class TestHeaderOfJpeg:
+    """The header of a usual JPEG is read without Pillow, which reads all others."""
+
+    @pytest.mark.parametrize("mode", ["RGB", "L"])
+    @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"\xff\xc0\0"}])
+    @pytest.mark.parametrize("size", [(161, 107), (1, 1), (300, 2)])
+    def test_same_size_as_pillow(self, photo, mode, options, size):
+        """It tells the height and the width that Pillow tells."""
+        data = encoded(photo.resize(size).convert(mode), "JPEG", **options)
+
+        assert Image.open(io.BytesIO(data)).size[::-1] == usual_jpeg_size(data)
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}, {"xmp": XMP}, {"mode": "CMYK"}],
+        ids=["EXIF", "XMP", "CMYK"],
+    )
+    def test_unusual_is_left_to_pillow(self, photo, options):
+        """What may be turned, or isn't made of one or three channels, is not usual."""
+        image = photo.convert(options.pop("mode", "RGB"))
+
+        assert usual_jpeg_size(encoded(image, "JPEG", **options)) is None
+
+    def test_frames_that_are_left_to_pillow(self, photo):
+        """Neither other kinds of coding nor two frames nor other depths are usual."""
+        data = encoded(photo, "JPEG")
+        place = data.index(b"\xff\xc0")
+        length = 2 + int.from_bytes(data[place + 2 : place + 4])
+        frame = data[place : place + length]
+
+        assert usual_jpeg_size(data) is not None
+        assert usual_jpeg_size(data.replace(frame, b"\xff\xc9" + frame[2:])) is None
+        assert usual_jpeg_size(data.replace(frame, frame + frame)) is None
+        assert usual_jpeg_size(data.replace(frame, b"")) is None
+        assert usual_jpeg_size(data.replace(frame, frame[:4] + b"\x0c" + frame[5:])) is None
+
+    def test_orientation_in_xmp_data(self, write_image, photo):
+        """An orientation that stands in XMP data alone is applied, as Pillow does."""
+        path = write_image("photo.jpg", photo, xmp=XMP)
+
+        actual = read_image(path)
+
+        assert (161, 107, 3) == actual.shape
+        np.testing.assert_array_equal(np.rot90(decoded(path), -1), actual)
+
+    def test_size_beyond_the_limit(self, tmp_path, photo):
+        """A header that declares more pixels than Pillow allows is refused by its error."""
+        path = tmp_path / "bomb.jpg"
+        path.write_bytes(with_pixels_declared(encoded(photo, "JPEG"), 65000, 65000))
+
+        with pytest.raises(ImageReadError, match=r"bomb\.jpg.*4225000000 pixels. exceeds limit"):
+            read_image(path, (8, 8))
+
+    def test_limit_of_pillow_is_asked(self, photo, monkeypatch):
+        """The limit is Pillow's own, wherever it is set."""
+        data = encoded(photo, "JPEG")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 161 * 107 - 1)
+        assert usual_jpeg_size(data) is None
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+        assert (107, 161) == usual_jpeg_size(data)
 
 
 class TestJpeg:

@@ -5,7 +5,6 @@ import io
 import os
 import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -241,7 +240,7 @@ class TestUnreadable:
             def refuse(path, _):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-            monkeypatch.setattr(Path, "open", refuse)
+            monkeypatch.setattr("builtins.open", refuse)
 
         with pytest.raises(
             ImageReadError, match=r"private\.png' as an image: Permission denied\.$"
