@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from tqdm.auto import tqdm
 
+from cnnkit._class_names import class_names_in
 from cnnkit._validation import check_whole_number
 from cnnkit.data._batches import BatchMaker, cut
 from cnnkit.data._listing import list_images
@@ -45,7 +46,8 @@ def predict_images(
         table: A table as `list_images` gives it, labelled or not; or a list of files, one file, or
             a folder, of which all images are taken.
         mode: The scaling the model was trained with; `"none"` for a model that scales inside.
-        class_names: Names of the model's outputs; the table's own by default.
+        class_names: Names of the model's outputs; by default those that the model keeps, as
+            `cnnkit.transfer.build_classifier` gives them to it, else the table's own.
         top: If given, the most probable so many classes instead of a column for each.
         from_logits: If True, the model gives logits, which become probabilities here.
         image_size: `(height, width)`; needed only where the model's input leaves it open.
@@ -131,10 +133,16 @@ def _check_mode(model: Any, mode: str) -> None:
 
 
 def _class_names(model: Any, table: pd.DataFrame, class_names: Sequence[str] | None) -> list[str]:
-    if class_names is None and "target_names" not in table:
-        msg = "`class_names` must be given for a table without labels. Received: class_names=None."
+    """Return the names that are given, else those that the model keeps, else the table's."""
+    names = class_names_in(model) if class_names is None else list(class_names)
+    if names is None and "target_names" in table:
+        names = class_names_of(table)
+    if names is None:
+        msg = (
+            "`class_names` must be given where neither the model nor the table has them. "
+            "Received: class_names=None."
+        )
         raise ValueError(msg)
-    names = list(class_names) if class_names is not None else class_names_of(table)
     classes = max(2, model.output_shape[-1])
     if len(names) != classes:
         msg = (

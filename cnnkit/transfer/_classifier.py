@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from cnnkit._class_names import layer_name_of
 from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.models._ends import drop, scaling_inside
 from cnnkit.preprocess import mode_for
@@ -34,6 +35,8 @@ def build_classifier(
         backbone: A model without its classifier, for example
             `keras.applications.MobileNetV2(include_top=False)`.
         classes: The class names or their number; 1 means one sigmoid unit, for labels of 0 and 1.
+            The model keeps names, in the name of its last layer, in a saved file too:
+            `cnnkit.data.predict_images` finds them.
         mode: Scaling inside the model, a mode of `cnnkit.preprocess.scale`; `"auto"` asks
             `cnnkit.preprocess.mode_for(backbone)`.
         pooling: What turns feature maps into a vector: `"avg"`, `"max"` or `"flatten"`.
@@ -81,6 +84,8 @@ def build_classifier(
     activation = "sigmoid" if units == 1 else "softmax"
     # Always float32: a softmax in half precision loses the small probabilities.
     outputs = layers.Dense(units, activation, dtype="float32", name=f"{HEAD}predictions")(x)
+    if not hasattr(classes, "__index__"):
+        outputs = layers.Identity(dtype="float32", name=f"{HEAD}{layer_name_of(classes)}")(outputs)
     model = keras.Model(inputs, outputs, name=name or f"classifier_{backbone.name}")
     loss = "binary_crossentropy" if units == 1 else "categorical_crossentropy"
     model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])

@@ -169,6 +169,40 @@ def dropped_arguments() -> Trap:
     )
 
 
+class _Augmented(keras.utils.PyDataset):
+    """One image a hundred times, augmented as in most examples."""
+
+    def __init__(self, image: np.ndarray, transform: A.Compose, workers: int) -> None:
+        super().__init__(workers=workers, use_multiprocessing=True)
+        self.image, self.transform = image, transform
+
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, place: int) -> tuple[np.ndarray]:
+        return (self.transform(image=self.image)["image"][None],)
+
+
+def repeating_workers() -> Trap:
+    """Worker processes begin as copies of one process, with one random state."""
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    transform = A.Compose([A.RandomBrightnessContrast(p=1)])
+    as_it_is = keras.Sequential([keras.Input(image.shape), keras.layers.Identity()])
+    naive = as_it_is.predict(_Augmented(image, transform, workers=2), verbose=0)
+    arrays = (np.stack([image] * 100), np.zeros(100, dtype=int))
+    dataset = image_dataset(arrays, transform=transform, label_mode=None, workers=2, batch_size=1)
+    ours = np.concatenate([batch.numpy() for batch in dataset])
+    different = [len({draw.tobytes() for draw in draws}) for draws in (naive, ours)]
+    return Trap(
+        "workers that repeat each other's draws",
+        "different images of 100 draws by two workers",
+        str(different[0]),
+        str(different[1]),
+        different[0] < 80 and different[1] == 100,
+        "keras#11365",
+    )
+
+
 def lost_shapes() -> Trap:
     """TensorFlow can't know the shape that a Python function returns."""
     images, targets = digits(0, 1)
@@ -196,5 +230,6 @@ TRAPS = (
     drifting_classes,
     blue_for_red,
     dropped_arguments,
+    repeating_workers,
     lost_shapes,
 )
