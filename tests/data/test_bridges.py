@@ -1,6 +1,7 @@
 """The bridges to ImageDataGenerator: albumentations sees uint8, and images are scaled once."""
 
 import albumentations as A
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -208,6 +209,26 @@ class TestImageDataGenerator:
 
         assert (4, 16, 16, 3) == batch.shape
         assert 4 == len(recorder.seen)
+
+    @pytest.mark.parametrize("workers", [1, 2, 4])
+    def test_fit_with_workers(self, rng, workers):
+        """Through fit with threads that load, every image is transformed once and scaled once."""
+        images = rng.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+        images[:, 0, 0, 0] = np.arange(60)
+        flow = image_data_generator(A.HorizontalFlip(p=1), mode="tf").flow(
+            images, np.zeros((60, 2)), batch_size=7, shuffle=False
+        )
+        flow.workers = workers
+        as_it_is = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Identity()])
+        model = keras.Sequential(
+            [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+        )
+        model.compile("sgd", "mse")
+
+        model.fit(flow, epochs=2, verbose=0)
+        batches = as_it_is.predict(flow, verbose=0)
+
+        np.testing.assert_array_equal(scale(images[:, :, ::-1], "tf"), batches)
 
     def test_rescale_beside_a_mode(self):
         """Both `rescale` and a mode would scale twice."""
