@@ -60,7 +60,9 @@ class ImageTransform:
             return
         bits = self._generator.bit_generator
         state: dict[str, Any] = bits.state  # type: ignore[assignment]  # typed for any generator
-        state["state"]["key"][:] = seed % 2**64, epoch
+        if seed >= 2**64:  # a key has no room for more
+            seed = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
+        state["state"]["key"][:] = seed, epoch
         state["state"]["counter"][:] = 0, 0, place, 0  # the low half counts what is drawn
         state |= {"buffer_pos": 4, "has_uint32": 0}
         bits.state = state

@@ -1,16 +1,20 @@
 """Decoded, resized images kept in a file, in front of whatever is drawn at random.
 
 The file is a line that says what it is, a line that says of which images, and a record for each
-image: its pixels, and whether it could be read. It is complete, or it isn't there: it is made under
-another name and moved to its place. Processes that make it at the same time write the same bytes to
-the same places of one file, and whoever comes first moves it.
+image: its pixels, and whether it could be read. It is complete, or it isn't there: every process
+makes a file of its own and moves it to the place. Whatever happens there, it goes on with the very
+file that it has made or looked at.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
@@ -55,16 +59,15 @@ def cached_in_file(
     path = _checked(cache)
     key = _key(source.file_paths or [], reading)
     record = np.dtype([("pixels", np.uint8, source.shape), ("known", np.bool_)])
-    if not _fits(path, key, source.length * record.itemsize):
-        part = path.with_name(f"{path.name}.{key[:16]}.part")
-        try:
-            _write(part, key, source, record, raises, workers, progress)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        _move(part, path, lambda: _fits(path, key, source.length * record.itemsize))
-    records = np.memmap(path, dtype=record, mode="r", offset=_HEADER, shape=(source.length,))
+    file = _fitting(path, key, source.length * record.itemsize)
+    if file is None:
+        file = _made(path, key, partial(_fill, source, record, raises, workers, progress))
+    with file:
+        records = np.memmap(file, dtype=record, mode="r", offset=_HEADER, shape=(source.length,))
     known, pixels = np.array(records["known"]), records["pixels"]
+    if raises:  # of a cache that was made without
+        for place in np.flatnonzero(~known):
+            source.read(int(place))
 
     def read(place: int) -> NDArray[np.uint8]:
         return np.asarray(pixels[place]) if known[place] else source.read(place)
@@ -74,9 +77,13 @@ def cached_in_file(
 
 def _checked(cache: str | os.PathLike[str]) -> Path:
     """Return the path, or raise rather than overwrite a file that somebody may want."""
-    path = Path(cache)
-    is_word = isinstance(cache, str) and not path.suffix and path.name == cache  # a slip, perhaps
-    if is_word or path.is_dir() or (path.exists() and _head(path) not in (b"", _TITLE)):
+    if not isinstance(cache, str | os.PathLike):
+        msg = f"`cache` must be None, 'memory' or a path. Received: cache={cache!r}."
+        raise TypeError(msg)
+    path = Path(cache).resolve()
+    is_word = cache == path.name and not path.suffix  # a slip, perhaps
+    is_other = path.exists() and not (path.is_file() and _head(path) in (b"", _TITLE))
+    if is_word or is_other:
         msg = (
             "`cache` must be None, 'memory' or the path of a cache file, new or made by "
             f"`image_dataset`. Received: cache={os.fspath(cache)!r}, which is something else. "
@@ -105,58 +112,66 @@ def _key(file_paths: Sequence[str], reading: Sequence[object]) -> str:
     return key.hexdigest()
 
 
-def _fits(path: Path, key: str, size: int) -> bool:
-    """Tell whether a cache file is there, of these images and whole."""
-    if not path.exists() or path.stat().st_size != _HEADER + size:
-        return False
-    with path.open("rb") as file:
-        return file.read(_HEADER) == _header(key)
+def _fitting(path: Path, key: str, size: int) -> BinaryIO | None:
+    """Return the cache file, open, if it is there, of these images and whole."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    if os.fstat(file.fileno()).st_size == _HEADER + size and file.read(_HEADER) == _header(key):
+        return file
+    file.close()
+    return None
 
 
 def _header(key: str) -> bytes:
     return (_TITLE + key.encode() + b"\n").ljust(_HEADER)
 
 
-def _write(
-    part: Path,
-    key: str,
+def _made(path: Path, key: str, fill: Callable[[BinaryIO], None]) -> BinaryIO:
+    """Write a cache file, move it to its place, and return it, open."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    file = part.open("x+b")
+    try:
+        file.write(_header(key))
+        fill(file)
+        file.flush()
+        os.fsync(file.fileno())
+        with suppress(FileNotFoundError):  # another process has tidied up, see below
+            part.replace(path)
+    except BaseException:
+        with suppress(OSError):  # closing writes what is left, on a full disk in vain
+            file.close()
+        part.unlink(missing_ok=True)
+        raise
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.part"):  # by one that was killed
+        with suppress(OSError):
+            left.unlink()
+    return file
+
+
+def _fill(
     source: Source,
     record: np.dtype[Any],
     raises: bool,
     workers: int | None,
     progress: bool,
+    file: BinaryIO,
 ) -> None:
-    """Write every image to its place in a file, over whatever is left of an earlier attempt."""
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.touch()  # "r+" needs a file and, unlike "w", leaves another process's bytes alone
+    """Write every image to its place in a file."""
     lock = Lock()
-    with part.open("r+b") as file:
-        file.write(_header(key))
 
-        def keep(place: int) -> None:
-            row = np.zeros(1, dtype=record)
-            try:
-                row["pixels"][0] = source.read(place)
-                row["known"] = True
-            except ImageReadError:
-                if raises:
-                    raise
-            with lock:
-                _put(file, _HEADER + place * record.itemsize, row)
+    def keep(place: int) -> None:
+        row = np.zeros(1, dtype=record)
+        try:
+            row["pixels"][0] = source.read(place)
+            row["known"] = True
+        except ImageReadError:
+            if raises:
+                raise
+        with lock:
+            file.seek(_HEADER + place * record.itemsize)
+            file.write(row.tobytes())
 
-        parallel_map(keep, range(source.length), "caching images", workers, progress)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _put(file: BinaryIO, offset: int, row: NDArray[Any]) -> None:
-    file.seek(offset)
-    file.write(row.tobytes())
-
-
-def _move(part: Path, path: Path, is_done: Callable[[], bool]) -> None:
-    try:
-        part.replace(path)
-    except OSError:  # another process has moved it
-        if not is_done():
-            raise
+    parallel_map(keep, range(source.length), "caching images", workers, progress)

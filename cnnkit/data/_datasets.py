@@ -140,7 +140,7 @@ def image_dataset(
         workers=workers,
     )
     if layer is not None:
-        dataset = through_layer(dataset, layer, mode, given.shape)
+        dataset = through_layer(dataset, layer, mode, given.shape, workers)
     dataset.class_names = given.class_names
     dataset.file_paths = given.file_paths
     dataset.skipped = skipped
@@ -164,7 +164,8 @@ def _table_images(
         return given._replace(read=loaded.images.__getitem__), loaded.skipped
     if cache is not None:
         raises = on_error == "raise"
-        given = cached_in_file(given, cache, [*reading.items()], raises=raises, **running)
+        how = [value for name, value in reading.items() if name != "image_size"]
+        given = cached_in_file(given, cache, [given.shape, *how], raises=raises, **running)
     if on_error == "raise":
         return given, table[:0].assign(reason=None)
     reason = reasons_of(table, given.read, raises=False, **running)

@@ -61,9 +61,15 @@ def batch_dataset(
         return images, tf.ensure_shape(labels, (None, *targets.shape))
 
     places = _places(length, batch_size, shuffle, make.seed, initial_epoch)
-    dataset = places.map(load, num_parallel_calls=workers or None, deterministic=True)
+    parallel = {"num_parallel_calls": workers, "deterministic": True} if workers else {}
+    dataset = places.map(load, **parallel)
     dataset = dataset.cache() if cached else dataset
-    return dataset.prefetch(2).with_options(_options(workers))
+    return ahead(dataset, workers).with_options(_options(workers))
+
+
+def ahead(dataset: Any, workers: int | None) -> Any:
+    """Make two batches before they are asked for, unless there are no workers to do so."""
+    return dataset if workers == 0 else dataset.prefetch(2)
 
 
 def _places(length: int, batch_size: int, shuffle: bool, seed: int, initial_epoch: int) -> Any:
@@ -96,7 +102,9 @@ def _options(workers: int) -> Any:
     return options
 
 
-def through_layer(dataset: Any, layer: Any, mode: str, shape: tuple[int, int, int]) -> Any:
+def through_layer(
+    dataset: Any, layer: Any, mode: str, shape: tuple[int, int, int], workers: int | None
+) -> Any:
     """Augment batches by a Keras layer, one after another: they share its random state."""
     import tensorflow as tf
 
@@ -108,4 +116,4 @@ def through_layer(dataset: Any, layer: Any, mode: str, shape: tuple[int, int, in
             changed = tf.ensure_shape(scaled, changed.shape)
         return (changed, *targets) if targets else changed
 
-    return dataset.map(augment).prefetch(2)
+    return ahead(dataset.map(augment), workers)

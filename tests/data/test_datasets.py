@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 
 import albumentations as A
 import keras
@@ -9,8 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from scipy import stats
 
-from cnnkit.data import Split, image_dataset, list_images, read_image
+from cnnkit.data import Split, _loading, _sources, image_dataset, list_images, read_image
+from cnnkit.data._batches import BatchMaker
+from cnnkit.exceptions import ImageReadError
 from cnnkit.preprocess import scale
 
 LEVELS = list(range(0, 240, 10))
@@ -23,6 +27,29 @@ def images_of(dataset):
 
 def levels_of(dataset):
     return images_of(dataset)[:, 0, 0, 0].tolist()
+
+
+class Draws(A.ImageOnlyTransform):
+    """Writes what it draws over the image: 16 numbers of 8 bytes.
+
+    The last but one is drawn as a number of 4 bytes, of which a generator makes two at once; the
+    last is Python's.
+    """
+
+    SHAPE = (16, 8, 1)
+
+    def apply(self, img, **_):
+        half = self.random_generator.random(dtype=np.float32)
+        draws = [*self.random_generator.random(14), half, self.py_random.random()]
+        return np.array(draws, np.float64).view(np.uint8).reshape(self.SHAPE)
+
+
+def draws_of(count, epochs, **options):
+    """Return the numbers that are drawn `(epochs, count, 16)`."""
+    images = np.zeros((count, *Draws.SHAPE), dtype=np.uint8), np.zeros(count, dtype=int)
+    dataset = image_dataset(images, transform=Draws(p=1), batch_size=100, **options)
+    drawn = np.stack([images_of(dataset) for _ in range(epochs)])
+    return drawn.reshape(epochs, count, -1).view(np.float64)
 
 
 def flips_of(images):
@@ -50,6 +77,12 @@ def table(level_table):
     return level_table(LEVELS, ["dark"] * 12 + ["light"] * 12)
 
 
+@pytest.fixture(scope="module")
+def draws():
+    """The numbers drawn of three seeds, in three epochs, at 400 places."""
+    return np.stack([draws_of(400, 3, seed=seed) for seed in range(3)])
+
+
 @pytest.fixture
 def augmentation():
     """What people augment photos with: flips, colors, geometry, choices and holes."""
@@ -69,16 +102,16 @@ class TestSeed:
     """What is drawn for an image depends on seed, epoch and place alone."""
 
     def test_same_bytes_at_any_number_of_workers(self, arrays, augmentation):
-        """One, two or four workers give the same two epochs."""
+        """No, one, two or four workers give the same two epochs."""
         epochs = []
-        for workers in (1, 2, 4):
+        for workers in (0, 1, 2, 4):
             dataset = image_dataset(
                 arrays, transform=augmentation, batch_size=4, shuffle=True, seed=1, workers=workers
             )
             epochs.append([images_of(dataset), images_of(dataset)])
 
-        np.testing.assert_array_equal(epochs[0], epochs[1])
-        np.testing.assert_array_equal(epochs[0], epochs[2])
+        for others in epochs[1:]:
+            np.testing.assert_array_equal(epochs[0], others)
 
     def test_same_bytes_at_any_batch_size(self, arrays, augmentation):
         """How images are batched changes none of them."""
@@ -234,6 +267,63 @@ class TestIndependentDraws:
         assert {(False, False), (True, True)} == set(flips_of(flips))
 
 
+class TestNumbers:
+    """What a transform draws is as good as from one generator in one run."""
+
+    def test_no_number_comes_twice(self, draws):
+        """No two of seed, epoch and place share a part of their numbers."""
+        # 54,000 draws of 53 bits: two are equal in one of six million runs.
+        whole = np.delete(draws, 14, axis=-1)
+
+        assert whole.size == np.unique(whole).size
+
+    @pytest.mark.parametrize("number", [0, 1, 13, 14, 15])
+    def test_numbers_are_uniform(self, draws, number):
+        """The first numbers of each image, the last, and Python's fill 0 to 1 evenly."""
+        assert stats.kstest(draws[..., number].ravel(), "uniform").pvalue > 1e-5
+        for seed in range(3):
+            for epoch in range(3):
+                assert stats.kstest(draws[seed, epoch, :, number], "uniform").pvalue > 1e-5
+
+    @pytest.mark.parametrize("axis", [0, 1, 2, 3], ids=["seed", "epoch", "place", "number"])
+    def test_neighbours_are_independent(self, draws, axis):
+        """Numbers of neighbouring seeds, epochs and places don't go together."""
+        sides = np.moveaxis(draws, axis, 0)
+        if axis < 3:
+            sides = sides[..., [0, 15]]  # what an image's first transforms see
+        one, other = sides[:-1].ravel(), sides[1:].ravel()
+
+        assert abs(np.corrcoef(one, other)[0, 1]) < 5 / np.sqrt(one.size)
+        table, *_ = np.histogram2d(one, other, bins=4)
+        assert stats.chisquare(table.ravel()).pvalue > 1e-5
+
+    def test_seed_is_no_epoch(self):
+        """Seed 1 in epoch 2 isn't seed 2 in epoch 1."""
+        (one,) = draws_of(10, 1, seed=1, initial_epoch=2)
+        (other,) = draws_of(10, 1, seed=2, initial_epoch=1)
+
+        assert not np.isin(one, other).any()
+
+    def test_epoch_is_the_epoch(self):
+        """An epoch draws what it draws, whichever epochs came before."""
+        expected = draws_of(10, 4, seed=1)
+
+        np.testing.assert_array_equal(expected[3:], draws_of(10, 1, seed=1, initial_epoch=3))
+
+    @pytest.mark.parametrize("seed", [2**63, 2**64 - 1, 2**64, 2**64 + 1, 2**100 + 3])
+    def test_large_seed(self, seed):
+        """Seeds may be as large as any; each has its own draws, the same again and again."""
+        draws = draws_of(10, 2, seed=seed, shuffle=True)
+
+        np.testing.assert_array_equal(draws, draws_of(10, 2, seed=seed, shuffle=True))
+        assert not np.isin(draws, draws_of(10, 2, seed=seed - 1)).any()
+
+    @pytest.mark.parametrize("bits", [31, 32, 63, 64, 128])
+    def test_large_seed_is_whole(self, bits):
+        """No part of a large seed is cut off."""
+        assert not np.isin(draws_of(10, 1, seed=1), draws_of(10, 1, seed=2**bits + 1)).any()
+
+
 class TestShape:
     """Shapes are static, the length is known, and nothing is dropped."""
 
@@ -260,6 +350,23 @@ class TestShape:
         assert length == len(dataset)
         assert length == sum(1 for _ in dataset)
         np.testing.assert_array_equal(arrays[0], images_of(dataset))
+
+    @pytest.mark.parametrize("cache", [None, "memory"])
+    @pytest.mark.parametrize("shuffle", [False, True])
+    @pytest.mark.parametrize(
+        ("label_mode", "shape"), [("categorical", [None, 3]), ("int", [None]), (None, None)]
+    )
+    def test_static_shapes(self, arrays, cache, shuffle, label_mode, shape):
+        """Whatever is asked for, only the number of images in a batch is open."""
+        options = {"label_mode": label_mode, "cache": cache, "shuffle": shuffle}
+        dataset = image_dataset(arrays, batch_size=7, transform=np.flipud, **options)
+
+        spec = dataset.element_spec
+
+        images, *targets = spec if shape else [spec]
+        assert [None, 8, 8, 3] == images.shape.as_list()
+        assert ([shape] if shape else []) == [part.shape.as_list() for part in targets]
+        assert 6 == len(dataset)
 
     def test_class_names_and_file_paths(self, table):
         """The dataset carries the names of the classes and the files in the table's order."""
@@ -477,7 +584,7 @@ class TestOrder:
         assert max(places[:20]) > 30
 
     @pytest.mark.parametrize("batch_size", [1, 5, 32])
-    @pytest.mark.parametrize("workers", [1, 4])
+    @pytest.mark.parametrize("workers", [0, 1, 4])
     def test_targets_stay_with_their_images(self, table, batch_size, workers):
         """Every image stands beside the target of its own file, in every epoch."""
         dataset = image_dataset(
@@ -504,12 +611,26 @@ class TestOrder:
 class TestCache:
     """cache="memory" reads each file once and changes no byte."""
 
-    def test_same_bytes(self, make_folder, augmentation):
+    @pytest.fixture
+    def reads(self, monkeypatch):
+        """The files that have been read, in a list that goes on growing."""
+        paths = []
+
+        def read(path, *args, **options):
+            paths.append(path)
+            return read_image(path, *args, **options)
+
+        monkeypatch.setattr(_sources, "read_image", read)
+        monkeypatch.setattr(_loading, "read_image", read)
+        return paths
+
+    @pytest.mark.parametrize("workers", [0, 4])
+    def test_same_bytes(self, make_folder, augmentation, workers):
         """Two epochs with and without the cache are equal."""
         table = list_images(make_folder({"cat": 10, "dog": 10}))
         options = {"transform": augmentation, "shuffle": True, "seed": 1, "batch_size": 6}
         plain = image_dataset(table, (12, 12), **options)
-        cached = image_dataset(table, (12, 12), **options, cache="memory", workers=4)
+        cached = image_dataset(table, (12, 12), **options, cache="memory", workers=workers)
 
         for _ in range(2):
             np.testing.assert_array_equal(images_of(plain), images_of(cached))
@@ -523,6 +644,70 @@ class TestCache:
 
         assert first == levels_of(dataset)
 
+    @pytest.mark.parametrize("mode", ["none", "torch"])
+    @pytest.mark.parametrize("cropped", [False, True])
+    def test_finished_batches_are_kept(self, make_folder, reads, monkeypatch, mode, cropped):
+        """Without draws, nothing of ours runs in the second epoch, and its bytes are the same."""
+        table = list_images(make_folder({"cat": 5, "dog": 6}, size=(20, 30)))
+        options = {"mode": mode, "batch_size": 4, "crop_to_aspect_ratio": cropped}
+        expected = images_of(image_dataset(table, (8, 8), **options))
+        reads.clear()
+        dataset = image_dataset(table, (8, 8), **options, cache="memory")
+        assert [] == reads
+        first = images_of(dataset)
+        assert table["file_paths"].tolist() == sorted(reads)
+
+        def fail(*_):
+            raise AssertionError
+
+        monkeypatch.setattr(BatchMaker, "__call__", fail)
+        second = images_of(dataset)
+
+        np.testing.assert_array_equal(expected, first)
+        np.testing.assert_array_equal(expected, second)
+        assert 11 == len(reads)
+
+    def test_finished_batches_of_arrays_are_kept(self, arrays, monkeypatch):
+        """Arrays are scaled once."""
+        dataset = image_dataset(arrays, mode="torch", cache="memory", batch_size=7)
+        images_of(dataset)
+        monkeypatch.delattr(BatchMaker, "__call__")
+
+        np.testing.assert_array_equal(scale(arrays[0], "torch"), images_of(dataset))
+
+    def test_targets_are_kept_with_their_batches(self, table):
+        """The second epoch has the targets of the first."""
+        dataset = image_dataset(table, (4, 4), cache="memory", label_mode="int", batch_size=5)
+
+        for _ in range(2):
+            for images, targets in dataset:
+                assert (images[:, 0, 0, 0].numpy() >= 120).astype(int).tolist() == list(targets)
+
+    @pytest.mark.parametrize("how", ["shuffled", "by a function", "by a layer"])
+    def test_drawn_batches_are_not_kept(self, table, reads, how):
+        """What is drawn, or ordered, is made in each epoch, from files that were read before."""
+        options = {
+            "shuffled": {"shuffle": True},
+            "by a function": {"transform": np.flipud},
+            "by a layer": {"transform": keras.layers.RandomFlip(seed=0)},
+        }
+        dataset = image_dataset(table, (4, 4), cache="memory", **options[how])
+
+        assert table["file_paths"].tolist() == sorted(reads)
+        for _ in range(2):
+            assert sorted(levels_of(dataset)) == LEVELS
+        assert 24 == len(reads)
+
+    @pytest.mark.parametrize("options", [{"shuffle": True}, {"transform": np.flipud}])
+    def test_unreadable_image_is_an_error_at_the_call(self, table, options):
+        """Where all files are read beforehand, the first that can't be is named at once."""
+        path = table["file_paths"][13]
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(b"no image")
+
+        with pytest.raises(ImageReadError, match=rf"{re.escape(path)}.*\(file 14 of 24\)\.$"):
+            image_dataset(table, (4, 4), cache="memory", **options)
+
     def test_without_a_cache_files_are_read_each_time(self, table):
         """Without the cache a file that has gone is an error in the next epoch."""
         dataset = image_dataset(table, (4, 4))
@@ -531,6 +716,83 @@ class TestCache:
 
         with pytest.raises(tf.errors.OpError, match="No such file"):
             levels_of(dataset)
+
+
+class TestPipeline:
+    """What makes the batches has no part that holds them up."""
+
+    @pytest.mark.parametrize("mode", ["none", "tf", "torch", "caffe", "unit"])
+    def test_batches_are_aligned(self, rng, mode):
+        """Batches begin at a multiple of 64 bytes: TensorFlow takes over no others."""
+        images = rng.integers(0, 256, (20, 5, 7, 3), dtype=np.uint8)
+        make = BatchMaker(images.__getitem__, (5, 7, 3), None, mode, seed=0)
+
+        batches = [make(0, np.arange(size)) for size in range(1, 21)]  # all at one time
+
+        assert {0} == {batch.ctypes.data % 64 for batch in batches}
+        for size, batch in enumerate(batches, 1):
+            np.testing.assert_array_equal(scale(images[:size], mode), batch)
+
+    @pytest.mark.parametrize("cache", [None, "memory"])
+    @pytest.mark.parametrize("by_layer", [False, True])
+    def test_no_generator_and_no_tuner(self, arrays, monkeypatch, cache, by_layer):
+        """from_generator makes memory slow on Python 3.11, the tuner ends epochs late."""
+
+        def fail(*_, **__):
+            raise AssertionError
+
+        monkeypatch.setattr(tf.data.Dataset, "from_generator", fail)
+
+        layer = keras.layers.RandomFlip(seed=0) if by_layer else None
+        dataset = image_dataset(arrays, transform=layer, cache=cache)
+
+        assert arrays[0].shape == images_of(dataset).shape
+        assert dataset.options().autotune.enabled is False
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_threads(self, arrays, workers):
+        """The dataset has as many threads of its own as batches are made at the same time."""
+        dataset = image_dataset(arrays, workers=workers)
+
+        assert workers == dataset.options().threading.private_threadpool_size
+
+    @pytest.mark.parametrize(("processors", "threads"), [(None, 1), (3, 3), (64, 16)])
+    def test_threads_by_default(self, arrays, monkeypatch, processors, threads):
+        """By default there is one for each processor, up to 16."""
+        monkeypatch.setattr("os.cpu_count", lambda: processors)
+
+        dataset = image_dataset(arrays)
+
+        assert threads == dataset.options().threading.private_threadpool_size
+
+    def test_no_worker_makes_what_is_asked_for(self, arrays):
+        """With workers=0, no batch is made before it is asked for."""
+        seen = []
+
+        def note(image):
+            seen.append(image)
+            return image
+
+        dataset = image_dataset(arrays, transform=note, batch_size=2, workers=0)
+        iterator = iter(dataset)
+        for asked in (1, 2, 3):
+            next(iterator)
+            time.sleep(0.1)
+
+            assert 2 * asked == len(seen)
+
+    def test_epochs_of_two_iterators(self, arrays, augmentation):
+        """Each iterator has one epoch throughout, even if two take turns."""
+        options = {"transform": augmentation, "seed": 1, "shuffle": True, "batch_size": 4}
+        dataset = image_dataset(arrays, **options)
+        expected = [images_of(dataset), images_of(dataset)]
+
+        other = image_dataset(arrays, **options)
+        pairs = list(zip(other, other, strict=True))
+
+        for epoch in range(2):
+            actual = np.concatenate([pair[epoch][0].numpy() for pair in pairs])
+            np.testing.assert_array_equal(expected[epoch], actual)
 
 
 class TestKerasLayers:
@@ -556,7 +818,7 @@ class TestKerasLayers:
 
         np.testing.assert_allclose(expected, next(iter(dataset)).numpy(), atol=1e-4)
 
-    @pytest.mark.parametrize("workers", [1, 2, 4])
+    @pytest.mark.parametrize("workers", [0, 1, 2, 4])
     def test_same_seed_same_images(self, arrays, workers):
         """A fresh layer of one seed gives the same run, at any number of workers."""
 
@@ -666,7 +928,7 @@ class TestSkip:
 class TestErrors:
     """What can't be right is refused with the rule, what was received, and what to do."""
 
-    @pytest.mark.parametrize("workers", [1, 4])
+    @pytest.mark.parametrize("workers", [0, 1, 4])
     def test_unreadable_image_is_named(self, table, workers):
         """A damaged file in mid-epoch stops the iteration with its path and place."""
         path = table["file_paths"][13]
@@ -758,6 +1020,7 @@ class TestErrors:
             ("seed", 0.5, TypeError),
             ("initial_epoch", -1, ValueError),
             ("initial_epoch", "2", TypeError),
+            ("workers", -1, ValueError),
             ("workers", -2, ValueError),
             ("workers", 1.5, TypeError),
         ],
