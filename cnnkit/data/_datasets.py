@@ -15,7 +15,7 @@ from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.data._batches import BatchMaker, fresh_seed
 from cnnkit.data._caching import cached_in_file
 from cnnkit.data._loading import load_images
-from cnnkit.data._pipelines import batch_dataset, through_layer
+from cnnkit.data._pipelines import batch_dataset, through_layer, usual_workers
 from cnnkit.data._skipping import reasons_of
 from cnnkit.data._sources import Source, array_source, table_source
 from cnnkit.data._split import Split
@@ -77,8 +77,8 @@ def image_dataset(
             None reads the files in every epoch.
         on_error: What an unreadable file does: `"raise"` stops the iteration when it is reached;
             `"skip"` reads all files beforehand and leaves it out.
-        workers: Batches made at the same time; the number of processors by default, at most 16.
-            With 0, a batch is made when it is asked for.
+        workers: Batches made at the same time; by default the number of processors, at most 16,
+            or one for tiny files. With 0, a batch is made when it is asked for.
         progress: If True, show a progress bar while files are read beforehand.
 
     Returns:
@@ -126,6 +126,8 @@ def image_dataset(
             {"workers": None if workers is None else max(1, workers), "progress": progress},
         )
     _check_any(given.length)
+    if workers is None:
+        workers = usual_workers(given.file_paths)
     layer = transform if is_keras_layer(transform) else None
     change = None if transform is None or layer else ImageTransform(transform)
     make = BatchMaker(given.read, given.shape, change, "none" if layer else mode, fresh_seed(seed))

@@ -49,7 +49,7 @@ def flow_from_tables(
         crop_to_aspect_ratio: If True, cut the sides of images rather than stretch them.
         pad_to_aspect_ratio: If True, add black borders rather than stretch images.
         seed: For the order and the transform; None for another run each time.
-        workers: Threads that Keras loads with.
+        workers: Threads that Keras loads with; with 0, a batch is made when it is asked for.
 
     Returns:
         A `Split` of three `keras.utils.PyDataset` objects with the attributes of Keras's
@@ -73,6 +73,7 @@ def flow_from_tables(
     """
     check_one_of("class_mode", class_mode, tuple(_CLASS_MODES))
     check_whole_number("batch_size", batch_size)
+    check_whole_number("workers", workers, least=0)
     _check_one_class_order(split)
     from cnnkit.data._iterators import TableIterator  # Keras loads here, not with cnnkit.data
 

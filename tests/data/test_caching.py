@@ -509,6 +509,22 @@ class TestRefused:
 
         assert [] == beside(cache)
 
+    @pytest.mark.parametrize("value", [5, True, b"x.cache"])
+    def test_no_path(self, table, value):
+        """What is no path is refused by its value."""
+        text = rf"^`cache` must be None, 'memory' or a path\. Received: cache={value!r}\.$"
+
+        with pytest.raises(TypeError, match=text):
+            opened(table, value)
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no such files")
+    def test_pipe(self, table, cache):
+        """A pipe isn't waited for."""
+        os.mkfifo(cache)
+
+        with self.refused(cache):
+            opened(table, cache)
+
     @pytest.mark.parametrize("kind", [str, Path])
     def test_arrays(self, cache, kind):
         """Arrays are in memory already."""
@@ -542,6 +558,17 @@ class TestPaths:
 
         assert levels_of(opened(table, name)) == LEVELS
         assert [Path(name).name] == beside(cache)
+
+    def test_link(self, table, cache):
+        """A link stays one, and the file that it names is made."""
+        target = cache.parent / "elsewhere" / "real.cache"
+        cache.symlink_to(target)
+
+        assert levels_of(opened(table, cache)) == LEVELS
+        assert levels_of(opened(table[::-1], cache)) == LEVELS[::-1]
+
+        assert cache.is_symlink()
+        assert ["real.cache"] == beside(target)
 
 
 class TestUnreadable:

@@ -765,6 +765,18 @@ class TestPipeline:
 
         assert threads == dataset.options().threading.private_threadpool_size
 
+    @pytest.mark.parametrize(("size", "threads"), [((8, 8), 1), ((64, 64), 3)])
+    def test_one_thread_for_tiny_files(self, rng, write_image, monkeypatch, size, threads):
+        """Files of less than 3,000 bytes are read by one thread, which is faster; any may lack."""
+        monkeypatch.setattr("os.cpu_count", lambda: 3)
+        noise = rng.integers(0, 256, (4, *size, 3), dtype=np.uint8)
+        paths = [str(write_image(f"{row}.png", image)) for row, image in enumerate(noise)]
+        table = pd.DataFrame({"file_paths": [*paths, "gone.png"]})
+
+        dataset = image_dataset(table, (8, 8), label_mode=None)
+
+        assert threads == dataset.options().threading.private_threadpool_size
+
     def test_no_worker_makes_what_is_asked_for(self, arrays):
         """With workers=0, no batch is made before it is asked for."""
         seen = []

@@ -240,7 +240,7 @@ class TestFit:
 
         assert first == second
 
-    @pytest.mark.parametrize("workers", [2, 4])
+    @pytest.mark.parametrize("workers", [0, 2, 4])
     def test_same_training_at_any_number_of_workers(self, split, workers):
         """Threads change nothing in what the model is given."""
         expected, *_ = self.trained(split, workers=1)
@@ -375,6 +375,16 @@ class TestErrors:
 
         with pytest.raises(ValueError, match=text):
             flow_from_tables(split, image_size)
+
+    @pytest.mark.parametrize(
+        ("workers", "error"), [(-1, ValueError), (1.5, TypeError), (None, TypeError)]
+    )
+    def test_workers_of_the_wrong_form(self, split, workers, error):
+        """The number of threads is a whole number."""
+        text = rf"^`workers` must be a whole number.*Received: workers={workers}\.$"
+
+        with pytest.raises(error, match=text):
+            flow_from_tables(split, (4, 4), workers=workers)
 
     @pytest.mark.parametrize(
         ("batch_size", "error", "text"),
