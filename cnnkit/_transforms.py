@@ -23,6 +23,13 @@ class ImageTransform:
     """
 
     def __init__(self, transform: Transform) -> None:
+        if not callable(transform):
+            msg = (
+                "`transform` must be a function of one uint8 image, or a transform of "
+                f"albumentations. Received: {type(transform).__name__}. Several of them make one "
+                "by albumentations.Compose([...])."
+            )
+            raise TypeError(msg)
         if is_keras_layer(transform):
             msg = (
                 "`transform` must be a function of one uint8 image. Received: a Keras layer. Pass "

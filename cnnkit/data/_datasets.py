@@ -71,9 +71,9 @@ def image_dataset(
         initial_epoch: Number of the first epoch, to resume a seeded run.
         cache: `"memory"` or a file keeps the decoded, resized images, in front of the transform:
             they are read beforehand. A file serves later runs as well, and images that don't fit
-            into memory; one that was made of other files, or of files that have changed since, is
+            into memory; one that was made of other files, or of files of another length or date, is
             made anew, and several processes may make it at once. With `"memory"`, batches that are
-            neither shuffled nor transformed are kept as they are, scaled, from the first epoch on.
+            neither shuffled nor transformed are kept as they are, scaled, in the first epoch.
             None reads the files in every epoch.
         on_error: What an unreadable file does: `"raise"` stops the iteration when it is reached;
             `"skip"` reads all files beforehand and leaves it out.

@@ -102,6 +102,12 @@ def flow_from_tables(
 
 
 def _check_one_class_order(split: Split[pd.DataFrame]) -> None:
+    if not isinstance(split, Split):
+        msg = (
+            f"`split` must be a Split of three tables. Received: {type(split).__name__}. "
+            "`split_table` and `list_splits` make one."
+        )
+        raise TypeError(msg)
     for table in split:
         check_table(table)
     orders = [list(table["target_names"].cat.categories) for table in split]

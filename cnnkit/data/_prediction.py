@@ -48,7 +48,8 @@ def predict_images(
         mode: The scaling the model was trained with; `"none"` for a model that scales inside.
         class_names: Names of the model's outputs; by default those that the model keeps, as
             `cnnkit.transfer.build_classifier` gives them to it, else the table's own.
-        top: If given, the most probable so many classes instead of a column for each.
+        top: If given, the most probable so many classes instead of a column for each; all where
+            there are fewer.
         from_logits: If True, the model gives logits, which become probabilities here.
         image_size: `(height, width)`; needed only where the model's input leaves it open.
         crop_to_aspect_ratio: As in training: if True, cut the sides rather than stretch an image.

@@ -972,6 +972,14 @@ class TestErrors:
         with pytest.raises(tf.errors.OpError, match=text):
             images_of(dataset)
 
+    @pytest.mark.parametrize("transform", ["flip", [A.HorizontalFlip()]])
+    def test_transform_that_is_none(self, arrays, transform):
+        """A name or a list is no transform; the message says how several make one."""
+        text = r"^`transform` must be a function .*Received: (str|list)\. .*\.Compose\(\[...\]\)\.$"
+
+        with pytest.raises(TypeError, match=text):
+            image_dataset(arrays, transform=transform)
+
     @pytest.mark.parametrize("scaling", [A.Normalize(), A.ToFloat()])
     def test_scaling_in_the_transform_is_refused(self, arrays, scaling):
         """A transform that ends in floats is refused: cut to uint8 they are no picture."""

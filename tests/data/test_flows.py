@@ -376,6 +376,13 @@ class TestErrors:
         with pytest.raises(ValueError, match=text):
             flow_from_tables(split, image_size)
 
+    def test_one_table_is_no_split(self, split):
+        """The error says what makes a Split."""
+        text = r"^`split` must be a Split of three tables\. Received: DataFrame\. `split_table` and"
+
+        with pytest.raises(TypeError, match=text):
+            flow_from_tables(split.train, (4, 4))
+
     @pytest.mark.parametrize(
         ("workers", "error"), [(-1, ValueError), (1.5, TypeError), (None, TypeError)]
     )
