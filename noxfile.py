@@ -18,6 +18,7 @@ BENCHMARKS = (
     "near_duplicates",
     "label_errors",
     "pipelines",
+    "predicting",
 )
 QUIET = {  # the library leaves such things to the user
     "TF_CPP_MIN_LOG_LEVEL": "3",
