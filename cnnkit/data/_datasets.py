@@ -75,8 +75,9 @@ def image_dataset(
             made anew, and several processes may make it at once. With `"memory"`, batches that are
             neither shuffled nor transformed are kept as they are, scaled, in the first epoch.
             None reads the files in every epoch.
-        on_error: What an unreadable file does: `"raise"` stops the iteration when it is reached;
-            `"skip"` reads all files beforehand and leaves it out.
+        on_error: What an unreadable file does: `"raise"` stops the iteration when it is reached,
+            which may be some batches before its own; `"skip"` reads all files beforehand and leaves
+            it out.
         workers: Batches made at the same time; by default the number of processors, at most 16,
             or one for tiny files. With 0, a batch is made when it is asked for.
         progress: If True, show a progress bar while files are read beforehand.

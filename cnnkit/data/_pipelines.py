@@ -19,6 +19,8 @@ from cnnkit.preprocess import scale
 
 _MOST_WORKERS = 16  # by default: beyond it they wait for Python's lock, each with a batch in hand
 _TINY = 3000  # bytes: such a file is decoded before a second thread has got hold of the lock
+_BYTES_A_CALL = 2**23  # TensorFlow takes a millisecond to call Python: small batches share a call
+_MOST_BATCHES_A_CALL = 16
 
 
 def usual_workers(file_paths: Sequence[str] | None) -> int:
@@ -73,11 +75,20 @@ def batch_dataset(
             tf.ensure_shape(labels, (None, *targets.shape)),
         )
 
-    places = _places(length, batch_size, shuffle, make.seed, initial_epoch)
+    together = _batches_a_call(make, batch_size) if workers else 1
+    places = _places(length, batch_size * together, shuffle, make.seed, initial_epoch)
     parallel = {"num_parallel_calls": workers, "deterministic": True} if workers else {}
     dataset = places.map(load, **parallel)
+    dataset = dataset.rebatch(batch_size) if together > 1 else dataset
+    count = tf.data.experimental.assert_cardinality(math.ceil(length / batch_size))
+    dataset = dataset.apply(count)
     dataset = dataset.cache() if cached else dataset
     return ahead(dataset, workers).with_options(_options(workers))
+
+
+def _batches_a_call(make: BatchMaker, batch_size: int) -> int:
+    size = batch_size * math.prod(make.shape) * np.dtype(make.dtype).itemsize
+    return min(max(1, _BYTES_A_CALL // size), _MOST_BATCHES_A_CALL)
 
 
 def ahead(dataset: Any, workers: int) -> Any:
@@ -101,8 +112,7 @@ def _places(length: int, batch_size: int, shuffle: bool, seed: int, initial_epoc
         places = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
         return places.map(lambda some: (epoch, some))
 
-    count = tf.data.experimental.assert_cardinality(math.ceil(length / batch_size))
-    return tf.data.Dataset.range(1).flat_map(batches).apply(count)
+    return tf.data.Dataset.range(1).flat_map(batches)
 
 
 def _options(workers: int) -> Any:
