@@ -19,6 +19,7 @@ BENCHMARKS = (
     "label_errors",
     "pipelines",
     "predicting",
+    "networks",
 )
 QUIET = {  # the library leaves such things to the user
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -71,6 +72,13 @@ def traps(session: nox.Session) -> None:
     """Show each trap: the naive way and ours, side by side."""
     install(session)
     run_quietly(session, "tests/traps/table.py", *session.posargs)
+
+
+@nox.session
+def backends(session: nox.Session) -> None:
+    """Compare our networks on TensorFlow, JAX and PyTorch."""
+    install(session, "backends")
+    run_quietly(session, "tests/backends/networks.py", *session.posargs)
 
 
 @nox.session(venv_backend="uv")

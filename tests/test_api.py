@@ -13,6 +13,7 @@ import pytest
 
 import cnnkit
 from cnnkit.data import LoadedImages, Split
+from cnnkit.models import LoadedWeights
 
 SURFACE = {
     "cnnkit": ["data", "exceptions", "models", "preprocess", "transfer", "viz"],
@@ -41,10 +42,14 @@ SURFACE = {
         "split_table",
     ],
     "cnnkit.models": [
+        "LoadedWeights",
         "conv_block",
+        "fuse_batch_norm",
         "googlenet",
         "identity_block",
         "inception_module",
+        "load_weights",
+        "min_pooling",
         "resnet",
         "resnet_stem",
         "simple_cnn",
@@ -73,6 +78,7 @@ def test_the_fields_of_results_are_pinned() -> None:
     """What functions return is public too."""
     assert ("train", "validation", "test") == Split._fields
     assert ("images", "targets", "class_names", "table", "skipped") == LoadedImages._fields
+    assert ("loaded", "skipped", "unused") == LoadedWeights._fields
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=SURFACE)

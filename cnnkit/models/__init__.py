@@ -1,15 +1,23 @@
 """Classic networks and their building blocks, in plain Keras."""
 
+from cnnkit.models._fusing import fuse_batch_norm
 from cnnkit.models._googlenet import googlenet, inception_module
-from cnnkit.models._resnet import conv_block, identity_block, resnet, resnet_stem
+from cnnkit.models._pooling import min_pooling
+from cnnkit.models._residual import conv_block, identity_block, resnet_stem
+from cnnkit.models._resnet import resnet
 from cnnkit.models._simple_cnn import simple_cnn
 from cnnkit.models._vgg import vggnet
+from cnnkit.models._weights import LoadedWeights, load_weights
 
 __all__ = [
+    "LoadedWeights",
     "conv_block",
+    "fuse_batch_norm",
     "googlenet",
     "identity_block",
     "inception_module",
+    "load_weights",
+    "min_pooling",
     "resnet",
     "resnet_stem",
     "simple_cnn",

@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers
 
 from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit.models._graph import names_before
 from cnnkit.preprocess._scaling import scaling_for
 
 
@@ -41,7 +42,36 @@ def scaling_inside(x: Any, mode: str) -> Any:
     offsets = (-mean / deviation).tolist()
     if len(factors) == 1:  # one figure for any number of channels
         factors, offsets = factors[0], offsets[0]
-    return layers.Rescaling(factors, offsets, name=f"scale_{mode}")(x)
+    return layers.Rescaling(factors, offsets, dtype=_full_precision(), name=f"scale_{mode}")(x)
+
+
+def _full_precision() -> str:
+    """Return the type of weights under the present policy: with mixed precision, float32.
+
+    Pixels and probabilities are kept in it; half of it loses small differences of both.
+    """
+    return str(keras.config.dtype_policy().variable_dtype)
+
+
+def feature_maps(x: Any) -> Any:
+    """Return a tensor as it is, or raise a ValueError unless it holds feature maps."""
+    if len(x.shape) != 4:
+        msg = (
+            "`x` must hold feature maps (batch, height, width, channels). "
+            f"Received: a tensor of shape {tuple(x.shape)}."
+        )
+        raise ValueError(msg)
+    return x
+
+
+def check_new_names(x: Any, name: str, argument: str) -> None:
+    """Raise a ValueError if layers that lead to a tensor already have a block's name."""
+    if any(other == name or other.startswith(f"{name}_") for other in names_before(x)):
+        msg = (
+            f"`{argument}` must be new to the network, because it names the layers. Received: a "
+            f"block called {name!r}, which is there already. Count on."
+        )
+        raise ValueError(msg)
 
 
 def pool(x: Any, pooling: str | None) -> Any:
@@ -66,6 +96,7 @@ def classify(
     hidden_units: Sequence[int] = (),
     dropout: float = 0.0,
     classifier_activation: str | None = "softmax",
+    name: str = "predictions",
 ) -> Any:
     """Turn a vector `(batch, features)` into class probabilities `(batch, n_classes)`."""
     n_classes = check_whole_number("n_classes", n_classes)
@@ -78,4 +109,6 @@ def classify(
     for number, units in enumerate(hidden_units, start=1):
         x = layers.Dense(units, activation="relu", name=f"fc{number}")(x)
         x = drop(x, dropout, f"fc{number}_dropout")
-    return layers.Dense(n_classes, activation=classifier_activation, name="predictions")(x)
+    return layers.Dense(
+        n_classes, activation=classifier_activation, dtype=_full_precision(), name=name
+    )(x)

@@ -2,13 +2,25 @@
 The table is the paper's table 1, the module its figure 2b.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from os import PathLike
 from typing import Any, NamedTuple
 
 import keras
 from keras import layers
 
-from cnnkit.models._ends import classify, drop, image_input, pool, scaling_inside
+from cnnkit._validation import check_one_of
+from cnnkit.models._ends import (
+    check_new_names,
+    classify,
+    drop,
+    feature_maps,
+    image_input,
+    pool,
+    scaling_inside,
+)
+from cnnkit.models._published import check_published, start_from
 
 
 class _Inception(NamedTuple):
@@ -41,58 +53,116 @@ _STAGES = (  # a pool stands between two stages
 )
 
 
+_AUXILIARY = ("inception_4a", "inception_4d")  # where the paper's extra classifiers stand
+
+
+class _Variant(NamedTuple):
+    """What the variants differ in.
+
+    Attributes:
+        epsilon: That of BatchNorm behind each convolution; None for a bias and no BatchNorm.
+        fives: Size of the kernel in the "5x5" branch.
+        last_pool: Size of the pool in front of stage 5.
+        torch_padding: If True, pad as PyTorch does, which differs at odd heights and widths.
+    """
+
+    epsilon: float | None = None
+    fives: int = 5
+    last_pool: int = 3
+    torch_padding: bool = False
+
+
+_VARIANTS = {
+    "paper": _Variant(),
+    "batch_norm": _Variant(epsilon=1e-3),
+    "torchvision": _Variant(epsilon=1e-3, fives=3, last_pool=2, torch_padding=True),
+}
+
+
 def googlenet(
     input_shape: Sequence[int | None] = (224, 224, 3),
     n_classes: int = 10,
     *,
+    variant: str = "paper",
+    aux_outputs: bool = False,
     dropout: float = 0.4,
     include_top: bool = True,
     pooling: str | None = None,
     classifier_activation: str | None = "softmax",
+    weights: str | PathLike[str] | None = None,
     mode: str = "none",
     name: str | None = None,
 ) -> keras.Model:
     """Build GoogLeNet.
 
-    The paper normalizes local responses after the first pool and the third convolution and trains
-    two auxiliary classifiers; both are left out here.
+    The paper normalizes local responses after the first pool and the third convolution; that is
+    left out, as in all later work. `variant="batch_norm"` does better what it was for.
 
     Args:
-        input_shape: `(height, width, channels)`, at least 32 pixels a side; height and width may
-            be None.
+        input_shape: `(height, width, channels)`, at least 32 pixels a side, 80 with
+            `aux_outputs=True`; height and width may be None.
         n_classes: Number of classes, the units of the last layer.
-        dropout: Rate after pooling; the paper's is 0.4.
+        variant: `"paper"`; `"batch_norm"`, with BatchNorm behind each convolution; or
+            `"torchvision"`, the network that torchvision's published weights belong to: BatchNorm,
+            3x3 kernels in the 5x5 branch (pytorch/vision#906), PyTorch's padding, and a 2x2 pool
+            in front of stage 5. Those weights want `mode="tf"`.
+        aux_outputs: If True, add the paper's two auxiliary classifiers, at 4a and 4d. The model has
+            three outputs, the main one first, to be compiled with
+            `loss_weights=[1, 0.3, 0.3]`. With the torchvision variant they are the paper's, and
+            are not loaded.
+        dropout: Rate after pooling; the paper's is 0.4, torchvision's 0.2.
         include_top: If False, end with the last feature maps.
         pooling: For `include_top=False`: None, `"avg"` or `"max"`.
         classifier_activation: Activation of the last layer; None for logits.
+        weights: None for fresh ones, or a file for `load_weights`. keras.applications publishes
+            none for this network.
         mode: Scaling inside the network, a mode of `cnnkit.preprocess.scale`; `"none"` if the
             data is scaled outside.
         name: Name of the model, `cnnkit_googlenet` by default.
 
     Returns:
-        A functional model from `(batch, height, width, channels)` to `(batch, n_classes)`.
+        A functional model from `(batch, height, width, channels)` to `(batch, n_classes)`, or to a
+        list of three such outputs.
 
     Raises:
-        ValueError: If the pooling or mode is unknown, or the input is too small.
+        ValueError: If the variant, pooling or mode is unknown, the input is too small, or the
+            weights belong to another network.
 
     Example:
         >>> from cnnkit.models import googlenet
         >>> googlenet(n_classes=1000).count_params()
         6998552
     """
-    inputs = image_input(input_shape, least_size=32)
-    x = _stem(scaling_inside(inputs, mode))  # (batch, 28, 28, 192) at 224
+    check_one_of("variant", variant, tuple(_VARIANTS))
+    _check_auxiliary(aux_outputs, include_top, input_shape)
+    check_published(
+        weights,
+        "published for other networks only; for this one torchvision has a file, "
+        "googlenet-1378be20.pth, whose path can be given with variant='torchvision'",
+        available=False,
+        received="weights='imagenet'",
+        input_shape=input_shape,
+    )
+    kind = _VARIANTS[variant]
+    inputs = image_input(input_shape, least_size=80 if aux_outputs else 32)
+    x = _stem(scaling_inside(inputs, mode), kind)  # (batch, 28, 28, 192) at 224
+    between = {}
     for number, modules in enumerate(_STAGES, start=3):
-        for module_name, filters in modules.items():
-            x = inception_module(x, *filters, name=module_name)
+        for title, filters in modules.items():
+            x = between[title] = _module(x, filters, title, kind)
         if number < 5:
-            x = _pool(x, f"pool{number}_3x3_s2")
+            x = _pool(x, number, kind, size=kind.last_pool if number == 4 else 3)
     if include_top:
-        x = drop(pool(x, "avg"), dropout, "avg_pool_dropout")
-        x = classify(x, n_classes, classifier_activation=classifier_activation)
+        classify_as = partial(
+            classify, n_classes=n_classes, classifier_activation=classifier_activation
+        )
+        x = classify_as(drop(pool(x, "avg"), dropout, "avg_pool_dropout"))
+        if aux_outputs:
+            auxiliary = enumerate((between[title] for title in _AUXILIARY), start=1)
+            x = [x, *(_auxiliary(maps, kind, f"aux{n}", classify_as) for n, maps in auxiliary)]
     else:
         x = pool(x, pooling)
-    return keras.Model(inputs, x, name=name or "cnnkit_googlenet")
+    return start_from(keras.Model(inputs, x, name=name or "cnnkit_googlenet"), weights)
 
 
 def inception_module(
@@ -121,6 +191,9 @@ def inception_module(
         Feature maps `(batch, height, width, filters_1x1 + filters_3x3 + filters_5x5 +
         filters_pool_reduce)`.
 
+    Raises:
+        ValueError: If `x` holds no feature maps, or a module in front of it has the same name.
+
     Example:
         >>> import keras
         >>> from cnnkit.models import inception_module
@@ -128,33 +201,97 @@ def inception_module(
         >>> inception_module(x, 64, 96, 128, 16, 32, 32, name="inception_3a").shape
         (None, 28, 28, 256)
     """
+    if name is not None:
+        check_new_names(feature_maps(x), name, "name")
+    filters = _Inception(
+        filters_1x1,
+        filters_3x3_reduce,
+        filters_3x3,
+        filters_5x5_reduce,
+        filters_5x5,
+        filters_pool_reduce,
+    )
+    return _module(feature_maps(x), filters, name, _VARIANTS["paper"])
 
-    def named(branch: str) -> str | None:
-        return f"{name}_{branch}" if name else None
 
-    ones = _conv(x, filters_1x1, 1, named("1x1"))
-    threes = _conv(x, filters_3x3_reduce, 1, named("3x3_reduce"))
-    threes = _conv(threes, filters_3x3, 3, named("3x3"))
-    fives = _conv(x, filters_5x5_reduce, 1, named("5x5_reduce"))
-    fives = _conv(fives, filters_5x5, 5, named("5x5"))
-    pooled = layers.MaxPooling2D(3, strides=1, padding="same", name=named("pool"))(x)
-    pooled = _conv(pooled, filters_pool_reduce, 1, named("pool_proj"))
+def _module(x: Any, filters: _Inception, name: str | None, kind: _Variant) -> Any:
+    def conv(x: Any, filters: int, kernel_size: int, branch: str) -> Any:
+        return _conv(x, filters, kernel_size, f"{name}_{branch}" if name else None, kind)
+
+    ones = conv(x, filters.filters_1x1, 1, "1x1")
+    threes = conv(x, filters.filters_3x3_reduce, 1, "3x3_reduce")
+    threes = conv(threes, filters.filters_3x3, 3, "3x3")
+    fives = conv(x, filters.filters_5x5_reduce, 1, "5x5_reduce")
+    fives = conv(fives, filters.filters_5x5, kind.fives, "5x5")
+    pool_name = f"{name}_pool" if name else None
+    pooled = layers.MaxPooling2D(3, strides=1, padding="same", name=pool_name)(x)
+    pooled = conv(pooled, filters.filters_pool_reduce, 1, "pool_proj")
     return layers.Concatenate(name=name)([ones, threes, fives, pooled])
 
 
-def _stem(x: Any) -> Any:
-    x = _conv(x, 64, 7, "conv1_7x7_s2", strides=2)  # (batch, 112, 112, 64) at 224
-    x = _pool(x, "pool1_3x3_s2")
-    x = _conv(x, 64, 1, "conv2_3x3_reduce")
-    x = _conv(x, 192, 3, "conv2_3x3")  # (batch, 56, 56, 192)
-    return _pool(x, "pool2_3x3_s2")
+def _stem(x: Any, kind: _Variant) -> Any:
+    padding = "same"
+    if kind.torch_padding:
+        x, padding = layers.ZeroPadding2D(3, name="conv1_pad")(x), "valid"
+    # (batch, 112, 112, 64) at 224
+    x = _conv(x, 64, 7, "conv1_7x7_s2", kind, strides=2, padding=padding)
+    x = _pool(x, 1, kind)
+    x = _conv(x, 64, 1, "conv2_3x3_reduce", kind)
+    x = _conv(x, 192, 3, "conv2_3x3", kind)  # (batch, 56, 56, 192)
+    return _pool(x, 2, kind)
 
 
-def _conv(x: Any, filters: int, kernel_size: int, name: str | None, strides: int = 1) -> Any:
-    return layers.Conv2D(
-        filters, kernel_size, strides=strides, padding="same", activation="relu", name=name
-    )(x)
+def _conv(
+    x: Any,
+    filters: int,
+    kernel_size: int,
+    name: str | None,
+    kind: _Variant,
+    strides: int = 1,
+    padding: str = "same",
+) -> Any:
+    convolution = partial(
+        layers.Conv2D, filters, kernel_size, strides=strides, padding=padding, name=name
+    )
+    if kind.epsilon is None:
+        return convolution(activation="relu")(x)
+    x = convolution(use_bias=False)(x)
+    bn, relu = (f"{name}_{step}" if name else None for step in ("bn", "relu"))
+    x = layers.BatchNormalization(epsilon=kind.epsilon, name=bn)(x)
+    return layers.Activation("relu", name=relu)(x)
 
 
-def _pool(x: Any, name: str) -> Any:
-    return layers.MaxPooling2D(3, strides=2, padding="same", name=name)(x)
+def _pool(x: Any, number: int, kind: _Variant, size: int = 3) -> Any:
+    name = f"pool{number}_{size}x{size}_s2"
+    if not kind.torch_padding:
+        return layers.MaxPooling2D(size, strides=2, padding="same", name=name)(x)
+    # PyTorch's ceil mode lets the last window begin inside: a row of zeros on the far side, which
+    # are never larger than what comes out of a ReLU.
+    x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"pool{number}_pad")(x)
+    return layers.MaxPooling2D(size, strides=2, name=name)(x)
+
+
+def _auxiliary(x: Any, kind: _Variant, name: str, classify_as: Callable[..., Any]) -> Any:
+    """Classify by feature maps from the middle, as in the paper's section 5."""
+    x = layers.AveragePooling2D(5, strides=3, name=f"{name}_pool")(x)  # (batch, 4, 4, 512) at 224
+    x = _conv(x, 128, 1, f"{name}_conv", kind)
+    x = layers.Flatten(name=f"{name}_flatten")(x)
+    x = layers.Dense(1024, activation="relu", name=f"{name}_fc")(x)
+    return classify_as(drop(x, 0.7, f"{name}_dropout"), name=f"{name}_predictions")
+
+
+def _check_auxiliary(
+    aux_outputs: bool, include_top: bool, input_shape: Sequence[int | None]
+) -> None:
+    if aux_outputs and not include_top:
+        msg = (
+            "`aux_outputs=True` needs include_top=True: they are heads beside the head. "
+            "Received: include_top=False."
+        )
+        raise ValueError(msg)
+    if aux_outputs and None in tuple(input_shape):
+        msg = (
+            "`input_shape` must give height and width for aux_outputs=True, whose dense layers "
+            f"have a weight for each place. Received: input_shape={input_shape!r}."
+        )
+        raise ValueError(msg)

@@ -3,6 +3,7 @@ recognition", 2015, arXiv:1409.1556. The table is the paper's table 1, columns A
 """
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ from keras import layers
 
 from cnnkit._validation import check_one_of
 from cnnkit.models._ends import classify, drop, image_input, pool, scaling_inside
+from cnnkit.models._published import check_published, model_name, start_from
 
 _FILTERS = (64, 128, 256, 512, 512)
 _CONVOLUTIONS = {  # depth: 3x3 convolutions in each of the five blocks
@@ -32,6 +34,7 @@ def vggnet(
     include_top: bool = True,
     pooling: str | None = None,
     classifier_activation: str | None = "softmax",
+    weights: str | PathLike[str] | None = None,
     mode: str = "none",
     name: str | None = None,
 ) -> keras.Model:
@@ -55,15 +58,20 @@ def vggnet(
         include_top: If False, end with the last feature maps.
         pooling: For `include_top=False`: None, `"avg"` or `"max"`.
         classifier_activation: Activation of the last layer; None for logits.
+        weights: None for fresh ones; `"imagenet"` for those that keras.applications downloads
+            (depth 16 or 19, no BatchNorm), with the head only where it is theirs: the paper's at
+            224x224 with 1000 classes; or a file for `load_weights`. The published ones want
+            `mode="caffe"`.
         mode: Scaling inside the network, a mode of `cnnkit.preprocess.scale`; `"none"` if the
             data is scaled outside.
-        name: Name of the model, `cnnkit_vgg16` by default.
+        name: Name of the model, `cnnkit_vgg16` by default, or `vgg16` with the published weights.
 
     Returns:
         A functional model from `(batch, height, width, channels)` to `(batch, n_classes)`.
 
     Raises:
-        ValueError: If the depth, head, pooling or mode is unknown, or the input is too small.
+        ValueError: If the depth, head, pooling or mode is unknown, the input is too small, or the
+            weights belong to another network.
 
     Example:
         >>> from cnnkit.models import vggnet
@@ -76,6 +84,13 @@ def vggnet(
     if head == "paper":
         _check_paper_head(input_shape, hidden_units, include_top)
         hidden_units = (4096, 4096)
+    check_published(
+        weights,
+        "published for depth 16 and 19 without BatchNorm",
+        available=depth in (16, 19) and not batch_norm,
+        received=f"depth={depth}, batch_norm={batch_norm}",
+        input_shape=input_shape,
+    )
     inputs = image_input(input_shape, least_size=32)
     x = scaling_inside(inputs, mode)
     for number, filters in enumerate(_FILTERS, start=1):
@@ -94,7 +109,10 @@ def vggnet(
             dropout=dropout,
             classifier_activation=classifier_activation,
         )
-    return keras.Model(inputs, x, name=name or f"cnnkit_vgg{depth}")
+    architecture = f"VGG{depth}"
+    model = keras.Model(inputs, x, name=model_name(name, architecture, weights))
+    theirs = head == "paper" and n_classes == 1000 and tuple(input_shape) == (224, 224, 3)
+    return start_from(model, weights, architecture, whole=include_top and theirs)
 
 
 def _check_paper_head(

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from cnnkit._validation import check_whole_number
+from cnnkit.models._graph import leaf_layers, model_in
 
 
 def freeze(
@@ -102,22 +103,6 @@ def unfreeze(
     return model
 
 
-def leaf_layers(model: keras.Model) -> Iterator[Any]:
-    """Yield the layers of a model and of the models inside it, from the input on."""
-    for layer in model.layers:
-        inner = _model_in(layer)
-        if inner is None:
-            yield layer
-        else:
-            yield from leaf_layers(inner)
-
-
-def _model_in(layer: Any) -> keras.Model | None:
-    """Return the model that a layer is, or that it wraps as TimeDistributed does."""
-    inner = getattr(layer, "layer", layer)
-    return inner if isinstance(inner, keras.Model) else None
-
-
 def renew_train_step(model: keras.Model, optimizer: Any) -> None:
     """Give a compiled model a fresh optimizer and a train step that knows what is trainable.
 
@@ -165,7 +150,7 @@ def _named(model: keras.Model, argument: str, names: Sequence[str]) -> list[Any]
 
 def _names_and_leaves(model: keras.Model) -> Iterator[tuple[str, Any]]:
     for layer in model.layers:
-        inner = _model_in(layer)
+        inner = model_in(layer)
         if inner is None:
             yield layer.name, layer
         else:
@@ -205,7 +190,7 @@ def _containers(model: keras.Model) -> Iterator[Any]:
     """Yield a model and, from the outside in, whatever holds layers inside it."""
     yield model
     for layer in model.layers:
-        inner = _model_in(layer)
+        inner = model_in(layer)
         if inner is not None:
             yield layer
             yield from _containers(inner)

@@ -5,7 +5,7 @@ import warnings
 import keras
 import pandas as pd
 
-from cnnkit.transfer._freezing import leaf_layers
+from cnnkit.models._graph import leaf_layers
 
 
 def trainable_summary(model: keras.Model) -> pd.DataFrame:

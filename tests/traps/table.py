@@ -7,6 +7,7 @@ import sys
 
 import data_traps
 import file_traps
+import network_traps
 import pandas as pd
 import pipeline_traps
 import split_traps
@@ -21,6 +22,7 @@ def main() -> int:
         *split_traps.TRAPS,
         *data_traps.TRAPS,
         *pipeline_traps.TRAPS,
+        *network_traps.TRAPS,
         *transfer_traps.TRAPS,
     )
     rows = [experiment() for experiment in tqdm(experiments, "traps", unit="trap")]

@@ -1,0 +1,53 @@
+"""Looking at the graph of a Keras model."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+
+def leaf_layers(model: keras.Model) -> Iterator[Any]:
+    """Yield the layers of a model and of the models inside it, from the input on."""
+    for layer in model.layers:
+        inner = model_in(layer)
+        if inner is None:
+            yield layer
+        else:
+            yield from leaf_layers(inner)
+
+
+def weighted_layers(model: keras.Model) -> dict[str, Any]:
+    """Return the leaves that have weights, by their names.
+
+    Raises:
+        ValueError: If two of them have the same name, as in two models inside one.
+    """
+    layers = [layer for layer in leaf_layers(model) if layer.weights]
+    by_name = {layer.name: layer for layer in layers}
+    if len(by_name) < len(layers):
+        names = [layer.name for layer in layers]
+        twice = next(name for name in names if names.count(name) > 1)
+        msg = (
+            "Layers must have names of their own for their weights to be found. Received: two "
+            f"layers named {twice!r}. Take one of the models inside after the other."
+        )
+        raise ValueError(msg)
+    return by_name
+
+
+def model_in(layer: Any) -> keras.Model | None:
+    """Return the model that a layer is, or that it wraps as TimeDistributed does."""
+    inner = getattr(layer, "layer", layer)
+    return inner if isinstance(inner, keras.Model) else None
+
+
+def names_before(x: Any) -> set[str]:
+    """Return the names of all layers and operations that a symbolic tensor comes from."""
+    names: set[str] = set()
+    waiting = [x] if hasattr(x, "_keras_history") else []
+    while waiting:
+        operation, node, _ = waiting.pop()._keras_history
+        if operation.name not in names:
+            names.add(operation.name)
+            waiting += operation._inbound_nodes[node].input_tensors
+    return names

@@ -1,0 +1,71 @@
+"""What `weights=` does in the builders."""
+
+from collections.abc import Sequence
+from os import PathLike
+
+import keras
+
+from cnnkit.models._weights import load_weights
+
+
+def check_published(
+    weights: object,
+    rule: str,
+    *,
+    available: bool,
+    received: str,
+    input_shape: Sequence[int | None],
+) -> None:
+    """Raise a ValueError if ImageNet weights are asked for and nobody publishes them.
+
+    Args:
+        weights: The builder's argument.
+        rule: What forms of the network they are published for.
+        available: Whether they are for the form that is asked for.
+        received: That form.
+        input_shape: The shape of the images.
+    """
+    if weights != "imagenet":
+        return
+    if not available:
+        msg = (
+            f"`weights='imagenet'` is {rule}. Received: {received}. Or train from scratch with "
+            "weights=None."
+        )
+        raise ValueError(msg)
+    if tuple(input_shape)[-1] != 3:
+        msg = (
+            "`weights='imagenet'` is for three channels. "
+            f"Received: input_shape={input_shape!r}. Repeat a grayscale image three times, for "
+            "example with `to_grayscale(image, keep_channels=True)`."
+        )
+        raise ValueError(msg)
+
+
+def model_name(name: str | None, architecture: str, weights: object) -> str:
+    """Return the model's name: Keras's own only where it carries the published weights."""
+    plain = architecture.lower()
+    return name or (plain if weights == "imagenet" else f"cnnkit_{plain}")
+
+
+def start_from(
+    model: keras.Model,
+    weights: str | PathLike[str] | None,
+    architecture: str = "",
+    *,
+    whole: bool = False,
+) -> keras.Model:
+    """Load what a builder's `weights` asks for, and return the model.
+
+    Args:
+        model: The new network.
+        weights: The builder's argument.
+        architecture: Name of its twin in keras.applications, which downloads the weights.
+        whole: If True, its head is the published one and is loaded too.
+    """
+    if weights == "imagenet":
+        twin = getattr(keras.applications, architecture)(weights="imagenet", include_top=whole)
+        load_weights(model, twin, skip_head=not whole)
+    elif weights is not None:
+        load_weights(model, weights)
+    return model

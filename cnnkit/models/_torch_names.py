@@ -1,0 +1,68 @@
+"""torchvision's GoogLeNet: where its weights go."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STEM = {"conv1": "conv1_7x7_s2", "conv2": "conv2_3x3_reduce", "conv3": "conv2_3x3"}
+_BRANCHES = {
+    "branch1": "1x1",
+    "branch2.0": "3x3_reduce",
+    "branch2.1": "3x3",
+    "branch3.0": "5x5_reduce",
+    "branch3.1": "5x5",
+    "branch4.1": "pool_proj",
+}
+_MODULES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+_CONVOLUTIONS = _STEM | {
+    f"inception{module}.{branch}": f"inception_{module}_{ours}"
+    for module in _MODULES
+    for branch, ours in _BRANCHES.items()
+}
+_BATCH_NORM = ("weight", "bias", "running_mean", "running_var")  # in Keras's order
+_LEFT_OUT = re.compile(r"aux[12]\..*|.*\.num_batches_tracked")  # the auxiliary heads are untrained
+
+
+def from_googlenet(
+    state: Mapping[str, NDArray[Any]],
+) -> dict[str, tuple[list[NDArray[Any]], dict[str, Any]]]:
+    """Return the weights and the known configuration of each layer, under our names.
+
+    Raises:
+        ValueError: If it is the state dict of another network.
+    """
+    layers = dict(_converted(state))
+    left = {name for name in state if not _LEFT_OUT.fullmatch(name)} - _names_taken()
+    if left or len(layers) < 2 * len(_CONVOLUTIONS):
+        resnet = "layer1.0.conv1.weight" in state
+        hint = (
+            " torchvision's ResNets have other strides or another padding; `weights='imagenet'` "
+            "loads those of keras.applications."
+        )
+        msg = (
+            "of PyTorch's state dicts only that of torchvision's googlenet can be converted. "
+            f"Received: one with {sorted(left or state)[:3]}.{hint if resnet else ''}"
+        )
+        raise ValueError(msg)
+    return layers
+
+
+def _converted(
+    state: Mapping[str, NDArray[Any]],
+) -> Iterator[tuple[str, tuple[list[NDArray[Any]], dict[str, Any]]]]:
+    for theirs, ours in _CONVOLUTIONS.items():
+        if f"{theirs}.conv.weight" in state:
+            kernel = np.transpose(state[f"{theirs}.conv.weight"], (2, 3, 1, 0))
+            yield ours, ([kernel], {})
+            statistics = [state[f"{theirs}.bn.{part}"] for part in _BATCH_NORM]
+            yield f"{ours}_bn", (statistics, {"epsilon": 1e-3})
+    if "fc.weight" in state:
+        yield "predictions", ([state["fc.weight"].T, state["fc.bias"]], {})
+
+
+def _names_taken() -> set[str]:
+    names = {f"{theirs}.bn.{part}" for theirs in _CONVOLUTIONS for part in _BATCH_NORM}
+    return names | {f"{theirs}.conv.weight" for theirs in _CONVOLUTIONS} | {"fc.weight", "fc.bias"}

@@ -1,0 +1,151 @@
+"""Weights from the files that people have, layer by layer."""
+
+import importlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import h5py
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit._validation import listed
+from cnnkit.models._graph import weighted_layers
+from cnnkit.models._torch_names import from_googlenet
+
+
+class SourceLayer(NamedTuple):
+    """The weights of one layer.
+
+    Attributes:
+        arrays: Its weights in Keras's order.
+        config: Its configuration as far as the source tells it.
+    """
+
+    arrays: list[NDArray[Any]]
+    config: Mapping[str, Any]
+
+
+Layers = dict[str, SourceLayer]
+
+
+def read_layers(path: Path) -> Layers:
+    """Return all layers with weights of a file, by their names.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If a package that reads such files is not installed.
+        ValueError: If the file is of no known kind or damaged.
+    """
+    reader = next((read for ending, read in _READERS.items() if path.name.endswith(ending)), None)
+    if reader is None:
+        msg = (
+            f"`source` must be a model or a file that ends in {listed(_READERS)}. "
+            f"Received: {str(path)!r}."
+        )
+        raise ValueError(msg)
+    if not path.is_file():
+        msg = f"`source` must be a file that exists. Received: {str(path)!r}."
+        raise FileNotFoundError(msg)
+    try:
+        return reader(path)
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        msg = f"Could not read weights from {str(path)!r}: {error}"
+        raise ValueError(msg) from error
+
+
+def layers_of_model(model: keras.Model) -> Layers:
+    """Return all layers with weights of a model, by their names."""
+    return {
+        name: SourceLayer(layer.get_weights(), layer.get_config())
+        for name, layer in weighted_layers(model).items()
+    }
+
+
+def _from_keras(path: Path) -> Layers:
+    return layers_of_model(keras.saving.load_model(path, compile=False))
+
+
+def _from_hdf5(path: Path) -> Layers:
+    with h5py.File(path) as file:
+        if "layer_names" in file.attrs:
+            return _from_old_groups(file, {})
+        if "model_weights" in file:
+            return _from_old_groups(file["model_weights"], _configs_in(file))
+        return dict(_from_new_groups(file))
+
+
+def _from_old_groups(file: Any, configs: Mapping[str, Any]) -> Layers:
+    """Read what Keras 1 and 2 wrote, and keras.applications publishes: a group for each layer."""
+    layers = {}
+    for name in map(_text, file.attrs["layer_names"]):
+        group = file[name]
+        arrays = [np.asarray(group[_text(weight)]) for weight in group.attrs["weight_names"]]
+        if arrays:
+            layers[name] = SourceLayer(arrays, configs.get(name, {}))
+    return layers
+
+
+def _configs_in(file: Any) -> dict[str, Any]:
+    """Return the configuration of each layer of a whole model in HDF5."""
+    layers = json.loads(_text(file.attrs["model_config"]))["config"]["layers"]
+    return {layer["config"]["name"]: layer["config"] for layer in layers}
+
+
+def _from_new_groups(group: Any) -> Iterator[tuple[str, SourceLayer]]:
+    """Read what `save_weights` of Keras 3 writes: numbered weights, and the layer's name beside."""
+    for key, inner in group.items():
+        if key == "vars" and len(inner) and "name" in inner.attrs:
+            arrays = [np.asarray(inner[str(number)]) for number in range(len(inner))]
+            yield _text(inner.attrs["name"]), SourceLayer(arrays, {})
+        elif isinstance(inner, h5py.Group) and key not in ("optimizer", "seed_generator"):
+            yield from _from_new_groups(inner)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _from_torch(path: Path) -> Layers:
+    torch = _package("torch", path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return _converted({name: tensor.numpy() for name, tensor in state.items()})
+
+
+def _from_safetensors(path: Path) -> Layers:
+    return _converted(_package("safetensors.numpy", path).load_file(path))
+
+
+def _from_npz(path: Path) -> Layers:
+    with np.load(path) as file:
+        return _converted(dict(file))
+
+
+def _converted(state: Mapping[str, NDArray[Any]]) -> Layers:
+    return {name: SourceLayer(*layer) for name, layer in from_googlenet(state).items()}
+
+
+def _package(name: str, path: Path) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = name.split(".", maxsplit=1)[0]
+        msg = (
+            f"Reading {path.name!r} needs the package {package}. Install it, or write the state "
+            "dict with `numpy.savez` where it is installed."
+        )
+        raise ImportError(msg) from None
+
+
+_READERS: dict[str, Callable[[Path], Layers]] = {
+    ".keras": _from_keras,
+    ".h5": _from_hdf5,
+    ".hdf5": _from_hdf5,
+    ".pth": _from_torch,
+    ".pt": _from_torch,
+    ".safetensors": _from_safetensors,
+    ".npz": _from_npz,
+}

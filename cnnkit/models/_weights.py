@@ -1,0 +1,137 @@
+"""Loading weights: all of them, into the right layers, or an error."""
+
+import math
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from cnnkit.models._graph import weighted_layers
+from cnnkit.models._weight_files import Layers, layers_of_model, read_layers
+
+# What changes the result without changing the shape of a weight. The stride tells the two versions
+# of ResNet apart, the epsilon of BatchNorm the notes' ResNet from the published one.
+_TOLD_BY_CONFIG = ("strides", "dilation_rate", "padding", "groups", "epsilon")
+
+
+class LoadedWeights(NamedTuple):
+    """What `load_weights` has done.
+
+    Attributes:
+        loaded: Names of the layers whose weights were loaded.
+        skipped: Names of the model's layers that kept their weights: its head.
+        unused: Names of the source's layers that went nowhere: its head.
+    """
+
+    loaded: list[str]
+    skipped: list[str]
+    unused: list[str]
+
+
+def load_weights(
+    model: keras.Model, source: str | PathLike[str] | keras.Model, *, skip_head: bool = False
+) -> LoadedWeights:
+    """Load weights by the names of layers, all or none.
+
+    Keras's own `load_weights` goes by order, or by name without a word about what doesn't match.
+    Here every layer must find its weights, and the weights their layer. Where the source tells how
+    its layers work (a model, a `.keras` file, a whole model in `.h5`), strides, padding and the
+    epsilon of BatchNorm must agree too.
+
+    Args:
+        model: The model, changed in place.
+        source: Another model, or a file: `.keras`, `.weights.h5`, an `.h5` of keras.applications,
+            or the state dict of torchvision's googlenet as `.pth` (needs torch), `.safetensors`
+            (needs safetensors) or `.npz`, for `googlenet(variant="torchvision")`.
+        skip_head: If True, the head keeps its weights, and that of the source isn't used. The head
+            is what comes after the feature maps.
+
+    Returns:
+        The names of the layers that were loaded, skipped and not used.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If reading the file needs a package that isn't installed.
+        ValueError: If a layer finds no weights or weights no layer, if a shape or a setting
+            differs, or if the file can't be read. The model is unchanged then.
+
+    Example:
+        >>> from cnnkit.models import load_weights, simple_cnn
+        >>> trained = simple_cnn((32, 32, 3), 10)
+        >>> model = simple_cnn((32, 32, 3), 3)
+        >>> load_weights(model, trained, skip_head=True).skipped
+        ['fc1', 'predictions']
+    """
+    is_model = isinstance(source, keras.Model)
+    found = layers_of_model(source) if is_model else read_layers(Path(source))
+    ours = weighted_layers(model)
+    head = {name for name, layer in ours.items() if skip_head and len(layer.output.shape) < 3}
+    wanted = {name: layer for name, layer in ours.items() if name not in head}
+    unused = [name for name in found if name not in wanted]
+    _check_names(
+        wanted, found, [name for name in unused if not (skip_head and _is_head(found, name))]
+    )
+    for name, layer in wanted.items():
+        _check_layer(layer, found[name].arrays, found[name].config)
+    for name, layer in wanted.items():
+        layer.set_weights(found[name].arrays)
+    return LoadedWeights(list(wanted), [name for name in ours if name in head], unused)
+
+
+def _is_head(found: Layers, name: str) -> bool:
+    """Tell whether a layer of the source may be of its head: it has no kernel of a convolution."""
+    return all(array.ndim < 3 for array in found[name].arrays)
+
+
+def _check_names(wanted: Mapping[str, Any], found: Layers, unused: list[str]) -> None:
+    missing = [name for name in wanted if name not in found]
+    if not missing and not unused:
+        return
+    some = len(missing) < len(wanted)
+    received = [
+        f"{_few(names)} {what}"
+        for names, what in ((missing, "without weights"), (unused, "without a layer"))
+        if names
+    ]
+    heads = all(len(layer.output.shape) < 3 for name, layer in wanted.items() if name in missing)
+    advice = (
+        "skip_head=True leaves the head out."
+        if some and heads and all(_is_head(found, name) for name in unused)
+        else "Build the model that the weights belong to."
+    )
+    msg = (
+        f"Every layer must find its weights, and all weights their layer"
+        f"{'' if some else ', but no name fits'}. Received: {'; '.join(received)}. {advice}"
+    )
+    raise ValueError(msg)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _check_layer(layer: Any, arrays: list[Any], config: Mapping[str, Any]) -> None:
+    ours, theirs = [tuple(w.shape) for w in layer.weights], [array.shape for array in arrays]
+    if ours != theirs:
+        msg = (
+            f"The weights of {layer.name!r} must have the shapes {ours}. Received: {theirs}. "
+            "A head of another size is left out by skip_head=True."
+        )
+        raise ValueError(msg)
+    for key, value in layer.get_config().items():
+        if key in _TOLD_BY_CONFIG and key in config and not _same(value, config[key]):
+            msg = (
+                f"The weights of {layer.name!r} must come from a layer with {key}={value!r}: with "
+                f"another, the same weights compute something else. Received: {config[key]!r}. "
+                "Build the model that the weights belong to."
+            )
+            raise ValueError(msg)
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, float):
+        return math.isclose(ours, theirs, rel_tol=0.01)
+    return bool(np.array_equal(ours, theirs))
