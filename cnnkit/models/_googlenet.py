@@ -108,8 +108,8 @@ def googlenet(
             in front of stage 5. Those weights want `mode="tf"`.
         aux_outputs: If True, add the paper's two auxiliary classifiers, at 4a and 4d. The model has
             three outputs, the main one first, to be compiled with
-            `loss_weights=[1, 0.3, 0.3]`. With the torchvision variant they are the paper's, and
-            are not loaded.
+            `loss_weights=[1, 0.3, 0.3]`. Those of torchvision's variant are the paper's too.
+            They start fresh: `weights` are for the network without them.
         dropout: Rate after pooling; the paper's is 0.4, torchvision's 0.2.
         include_top: If False, end with the last feature maps.
         pooling: For `include_top=False`: None, `"avg"` or `"max"`.
@@ -152,17 +152,19 @@ def googlenet(
             x = between[title] = _module(x, filters, title, kind)
         if number < 5:
             x = _pool(x, number, kind, size=kind.last_pool if number == 4 else 3)
-    if include_top:
-        classify_as = partial(
-            classify, n_classes=n_classes, classifier_activation=classifier_activation
-        )
-        x = classify_as(drop(pool(x, "avg"), dropout, "avg_pool_dropout"))
-        if aux_outputs:
-            auxiliary = enumerate((between[title] for title in _AUXILIARY), start=1)
-            x = [x, *(_auxiliary(maps, kind, f"aux{n}", classify_as) for n, maps in auxiliary)]
-    else:
-        x = pool(x, pooling)
-    return start_from(keras.Model(inputs, x, name=name or "cnnkit_googlenet"), weights)
+    classify_as = partial(
+        classify, n_classes=n_classes, classifier_activation=classifier_activation
+    )
+    title = name or "cnnkit_googlenet"
+    if not include_top:
+        return start_from(keras.Model(inputs, pool(x, pooling), name=title), weights)
+    x = classify_as(drop(pool(x, "avg"), dropout, "avg_pool_dropout"))
+    model = start_from(keras.Model(inputs, x, name=title), weights)
+    if not aux_outputs:
+        return model
+    maps = [between[module] for module in _AUXILIARY]
+    heads = [_auxiliary(x, kind, f"aux{n}", classify_as) for n, x in enumerate(maps, start=1)]
+    return keras.Model(inputs, [*model.outputs, *heads], name=title)
 
 
 def inception_module(

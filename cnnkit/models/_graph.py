@@ -1,9 +1,11 @@
 """Looking at the graph of a Keras model."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 import keras
+
+Named = TypeVar("Named")
 
 
 def leaf_layers(model: keras.Model) -> Iterator[Any]:
@@ -16,23 +18,27 @@ def leaf_layers(model: keras.Model) -> Iterator[Any]:
             yield from leaf_layers(inner)
 
 
-def weighted_layers(model: keras.Model) -> dict[str, Any]:
-    """Return the leaves that have weights, by their names.
+class DuplicateName(ValueError):  # noqa: N818  # never seen by its name
+    """Two layers have the same name."""
 
-    Raises:
-        ValueError: If two of them have the same name, as in two models inside one.
-    """
-    layers = [layer for layer in leaf_layers(model) if layer.weights]
-    by_name = {layer.name: layer for layer in layers}
-    if len(by_name) < len(layers):
-        names = [layer.name for layer in layers]
-        twice = next(name for name in names if names.count(name) > 1)
-        msg = (
-            "Layers must have names of their own for their weights to be found. Received: two "
-            f"layers named {twice!r}. Take one of the models inside after the other."
-        )
-        raise ValueError(msg)
+
+def unique(named: Iterable[tuple[str, Named]]) -> dict[str, Named]:
+    """Return what has names by these, or raise if two are the same, as in two models inside one."""
+    by_name: dict[str, Named] = {}
+    for name, layer in named:
+        if name in by_name:
+            msg = (
+                "Layers must have names of their own for their weights to be found. Received: two "
+                f"layers named {name!r}. Take one of the models inside after the other."
+            )
+            raise DuplicateName(msg)
+        by_name[name] = layer
     return by_name
+
+
+def weighted_layers(model: keras.Model) -> dict[str, Any]:
+    """Return the leaves that have weights, by their names."""
+    return unique((layer.name, layer) for layer in leaf_layers(model) if layer.weights)
 
 
 def model_in(layer: Any) -> keras.Model | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 
 import keras
 
@@ -16,7 +17,7 @@ def check_published(
     received: str,
     input_shape: Sequence[int | None],
 ) -> None:
-    """Raise a ValueError if ImageNet weights are asked for and nobody publishes them.
+    """Raise a ValueError if `weights` is a slip, or asks for what nobody publishes.
 
     Args:
         weights: The builder's argument.
@@ -26,6 +27,12 @@ def check_published(
         input_shape: The shape of the images.
     """
     if weights != "imagenet":
+        if isinstance(weights, str) and not Path(weights).suffix:
+            msg = (
+                "`weights` must be None, 'imagenet' or the path of a file. "
+                f"Received: weights={weights!r}."
+            )
+            raise ValueError(msg)
         return
     if not available:
         msg = (

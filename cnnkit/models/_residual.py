@@ -174,6 +174,8 @@ def _conv_bn(
     padding: str = "same",
     use_bias: bool = False,
 ) -> Any:
+    if kernel_size == 1:  # the same in keras.applications' words
+        padding = "valid"
     # He initialization is the paper's. A bias in front of BatchNorm does nothing, but
     # keras.applications has it, and so have its weight files.
     x = layers.Conv2D(

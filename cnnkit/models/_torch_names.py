@@ -22,6 +22,7 @@ _CONVOLUTIONS = _STEM | {
     for module in _MODULES
     for branch, ours in _BRANCHES.items()
 }
+_HEAD = {"fc.weight", "fc.bias"}
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")  # in Keras's order
 _LEFT_OUT = re.compile(r"aux[12]\..*|.*\.num_batches_tracked")  # the auxiliary heads are untrained
 
@@ -34,9 +35,13 @@ def from_googlenet(
     Raises:
         ValueError: If it is the state dict of another network.
     """
-    layers = dict(_converted(state))
-    left = {name for name in state if not _LEFT_OUT.fullmatch(name)} - _names_taken()
-    if left or len(layers) < 2 * len(_CONVOLUTIONS):
+    expected = _names_taken()
+    left = {name for name in state if not _LEFT_OUT.fullmatch(name)} - expected
+    missing = expected - state.keys()
+    if missing == _HEAD:  # left out as a whole
+        missing = set()
+    if left or missing:
+        some = f"with {sorted(left)[:3]}" if left else f"without {sorted(missing)[:3]}"
         resnet = "layer1.0.conv1.weight" in state
         hint = (
             " torchvision's ResNets have other strides or another padding; `weights='imagenet'` "
@@ -44,25 +49,23 @@ def from_googlenet(
         )
         msg = (
             "of PyTorch's state dicts only that of torchvision's googlenet can be converted. "
-            f"Received: one with {sorted(left or state)[:3]}.{hint if resnet else ''}"
+            f"Received: one {some}.{hint if resnet else ''}"
         )
         raise ValueError(msg)
-    return layers
+    return dict(_converted(state))
 
 
 def _converted(
     state: Mapping[str, NDArray[Any]],
 ) -> Iterator[tuple[str, tuple[list[NDArray[Any]], dict[str, Any]]]]:
     for theirs, ours in _CONVOLUTIONS.items():
-        if f"{theirs}.conv.weight" in state:
-            kernel = np.transpose(state[f"{theirs}.conv.weight"], (2, 3, 1, 0))
-            yield ours, ([kernel], {})
-            statistics = [state[f"{theirs}.bn.{part}"] for part in _BATCH_NORM]
-            yield f"{ours}_bn", (statistics, {"epsilon": 1e-3})
+        yield ours, ([np.transpose(state[f"{theirs}.conv.weight"], (2, 3, 1, 0))], {})
+        statistics = [state[f"{theirs}.bn.{part}"] for part in _BATCH_NORM]
+        yield f"{ours}_bn", (statistics, {"epsilon": 1e-3})
     if "fc.weight" in state:
         yield "predictions", ([state["fc.weight"].T, state["fc.bias"]], {})
 
 
 def _names_taken() -> set[str]:
     names = {f"{theirs}.bn.{part}" for theirs in _CONVOLUTIONS for part in _BATCH_NORM}
-    return names | {f"{theirs}.conv.weight" for theirs in _CONVOLUTIONS} | {"fc.weight", "fc.bias"}
+    return names | {f"{theirs}.conv.weight" for theirs in _CONVOLUTIONS} | _HEAD

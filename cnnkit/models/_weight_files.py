@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit._validation import listed
-from cnnkit.models._graph import weighted_layers
+from cnnkit.models._graph import DuplicateName, unique, weighted_layers
 from cnnkit.models._torch_names import from_googlenet
 
 
@@ -52,17 +53,18 @@ def read_layers(path: Path) -> Layers:
         raise FileNotFoundError(msg)
     try:
         return reader(path)
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        msg = f"Could not read weights from {str(path)!r}: {error}"
+    except (DuplicateName, ImportError):
+        raise
+    except Exception as error:  # readers of five kinds of files raise whatever they like
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        msg = f"Could not read weights from {str(path)!r}: {reason}"
         raise ValueError(msg) from error
 
 
 def layers_of_model(model: keras.Model) -> Layers:
     """Return all layers with weights of a model, by their names."""
-    return {
-        name: SourceLayer(layer.get_weights(), layer.get_config())
-        for name, layer in weighted_layers(model).items()
-    }
+    layers = weighted_layers(model).items()
+    return {name: SourceLayer(layer.get_weights(), layer.get_config()) for name, layer in layers}
 
 
 def _from_keras(path: Path) -> Layers:
@@ -75,18 +77,26 @@ def _from_hdf5(path: Path) -> Layers:
             return _from_old_groups(file, {})
         if "model_weights" in file:
             return _from_old_groups(file["model_weights"], _configs_in(file))
-        return dict(_from_new_groups(file))
+        return unique(_from_new_groups(file))
 
 
 def _from_old_groups(file: Any, configs: Mapping[str, Any]) -> Layers:
-    """Read what Keras 1 and 2 wrote, and keras.applications publishes: a group for each layer."""
-    layers = {}
+    """Read what Keras 1 and 2 wrote, and keras.applications publishes: a group for each layer.
+
+    That of a model inside holds the weights of all its layers, whose names are parts of theirs.
+    """
+    layers = []
     for name in map(_text, file.attrs["layer_names"]):
-        group = file[name]
-        arrays = [np.asarray(group[_text(weight)]) for weight in group.attrs["weight_names"]]
-        if arrays:
-            layers[name] = SourceLayer(arrays, configs.get(name, {}))
-    return layers
+        weights = [_text(weight) for weight in file[name].attrs["weight_names"]]
+        owners = [weight.split("/")[-2] if "/" in weight else name for weight in weights]
+        is_model = len(set(owners)) > 1
+        grouped = defaultdict(list)
+        for weight, owner in zip(weights, owners, strict=True):
+            grouped[owner if is_model else name].append(np.asarray(file[name][weight]))
+        layers += [
+            (own, SourceLayer(arrays, configs.get(own, {}))) for own, arrays in grouped.items()
+        ]
+    return unique(layers)
 
 
 def _configs_in(file: Any) -> dict[str, Any]:
@@ -99,10 +109,18 @@ def _from_new_groups(group: Any) -> Iterator[tuple[str, SourceLayer]]:
     """Read what `save_weights` of Keras 3 writes: numbered weights, and the layer's name beside."""
     for key, inner in group.items():
         if key == "vars" and len(inner) and "name" in inner.attrs:
-            arrays = [np.asarray(inner[str(number)]) for number in range(len(inner))]
+            arrays = [_array(inner[str(number)]) for number in range(len(inner))]
             yield _text(inner.attrs["name"]), SourceLayer(arrays, {})
         elif isinstance(inner, h5py.Group) and key not in ("optimizer", "seed_generator"):
             yield from _from_new_groups(inner)
+
+
+def _array(stored: Any) -> NDArray[Any]:
+    """Return an array; bfloat16, which HDF5 doesn't know, is marked and stored as bytes."""
+    array = np.asarray(stored)
+    if stored.attrs.get("dtype") != "bfloat16":
+        return array
+    return (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
 def _text(value: str | bytes) -> str:
@@ -112,6 +130,9 @@ def _text(value: str | bytes) -> str:
 def _from_torch(path: Path) -> Layers:
     torch = _package("torch", path)
     state = torch.load(path, map_location="cpu", weights_only=True)
+    if not (isinstance(state, Mapping) and all(hasattr(part, "numpy") for part in state.values())):
+        msg = "it holds something else than a state dict. Save `model.state_dict()`."
+        raise ValueError(msg)
     return _converted({name: tensor.numpy() for name, tensor in state.items()})
 
 
@@ -120,7 +141,7 @@ def _from_safetensors(path: Path) -> Layers:
 
 
 def _from_npz(path: Path) -> Layers:
-    with np.load(path) as file:
+    with path.open("rb") as opened, np.load(opened) as file:
         return _converted(dict(file))
 
 

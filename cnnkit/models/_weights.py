@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from cnnkit.models._graph import weighted_layers
+from cnnkit.models._graph import leaf_layers, weighted_layers
 from cnnkit.models._weight_files import Layers, layers_of_model, read_layers
 
 # What changes the result without changing the shape of a weight. The stride tells the two versions
@@ -68,27 +68,50 @@ def load_weights(
     is_model = isinstance(source, keras.Model)
     found = layers_of_model(source) if is_model else read_layers(Path(source))
     ours = weighted_layers(model)
-    head = {name for name, layer in ours.items() if skip_head and len(layer.output.shape) < 3}
+    head = _head_of(model) & ours.keys() if skip_head else set()
+    if skip_head and not head and not _has_outputs(model):
+        msg = (
+            "`skip_head=True` needs a model whose graph tells where the head begins. "
+            f"Received: {type(model).__name__}, a class of its own."
+        )
+        raise ValueError(msg)
     wanted = {name: layer for name, layer in ours.items() if name not in head}
     unused = [name for name in found if name not in wanted]
-    _check_names(
-        wanted, found, [name for name in unused if not (skip_head and _is_head(found, name))]
-    )
+    too_many = [name for name in unused if not (skip_head and _is_head(found, name))]
+    _check_names(model, wanted, found, too_many)
     for name, layer in wanted.items():
         _check_layer(layer, found[name].arrays, found[name].config)
     for name, layer in wanted.items():
         layer.set_weights(found[name].arrays)
+        if hasattr(layer, "finalize_state"):  # Normalization works with a copy of its weights
+            layer.finalize_state()
     return LoadedWeights(list(wanted), [name for name in ours if name in head], unused)
 
 
+def _has_outputs(model: keras.Model) -> bool:
+    """Tell whether layers know their outputs, which those of a class of its own don't."""
+    return all(layer._inbound_nodes for layer in leaf_layers(model))
+
+
+def _head_of(model: keras.Model) -> set[str]:
+    """Return the names of the layers behind the last feature maps."""
+    if not _has_outputs(model):
+        return set()
+    leaves = list(leaf_layers(model))
+    maps = [place for place, layer in enumerate(leaves) if len(layer.output.shape) > 2]
+    return {layer.name for layer in leaves[max(maps, default=-1) + 1 :]}
+
+
 def _is_head(found: Layers, name: str) -> bool:
-    """Tell whether a layer of the source may be of its head: it has no kernel of a convolution."""
-    return all(array.ndim < 3 for array in found[name].arrays)
+    """Tell whether a layer of the source may be of its head: a dense one."""
+    return max(array.ndim for array in found[name].arrays) == 2
 
 
-def _check_names(wanted: Mapping[str, Any], found: Layers, unused: list[str]) -> None:
+def _check_names(
+    model: keras.Model, wanted: Mapping[str, Any], found: Layers, unused: list[str]
+) -> None:
     missing = [name for name in wanted if name not in found]
-    if not missing and not unused:
+    if wanted and not missing and not unused:
         return
     some = len(missing) < len(wanted)
     received = [
@@ -96,10 +119,11 @@ def _check_names(wanted: Mapping[str, Any], found: Layers, unused: list[str]) ->
         for names, what in ((missing, "without weights"), (unused, "without a layer"))
         if names
     ]
-    heads = all(len(layer.output.shape) < 3 for name, layer in wanted.items() if name in missing)
+    is_head = some and all(_is_head(found, name) for name in unused)
+    is_head = is_head and set(missing) <= _head_of(model)
     advice = (
         "skip_head=True leaves the head out."
-        if some and heads and all(_is_head(found, name) for name in unused)
+        if is_head
         else "Build the model that the weights belong to."
     )
     msg = (

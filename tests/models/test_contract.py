@@ -2,31 +2,82 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from cnnkit.models import googlenet, resnet, simple_cnn, vggnet
+from cnnkit.models import googlenet, min_pooling, resnet, simple_cnn, vggnet
+from cnnkit.models._graph import leaf_layers
 from cnnkit.preprocess import scale
 from cnnkit.preprocess._scaling import MODES
 
 BUILDERS = {
-    "vggnet": lambda *args, **options: vggnet(*args, depth=11, batch_norm=True, **options),
+    "vgg11_batch_norm": lambda *args, **options: vggnet(
+        *args, depth=11, batch_norm=True, **options
+    ),
+    "vgg16": lambda *args, **options: vggnet(*args, depth=16, **options),
     "googlenet": googlenet,
+    "googlenet_batch_norm": lambda *args, **options: googlenet(
+        *args, variant="batch_norm", **options
+    ),
+    "googlenet_torchvision": lambda *args, **options: googlenet(
+        *args, variant="torchvision", **options
+    ),
     "resnet18": lambda *args, **options: resnet(*args, depth=18, **options),
+    "resnet34": lambda *args, **options: resnet(*args, depth=34, **options),
     "resnet50": resnet,
     "resnet_cifar": lambda *args, **options: resnet(*args, depth=18, stem="cifar", **options),
     "simple_cnn": simple_cnn,
 }
+LEAST_SIZES = dict.fromkeys(BUILDERS, 32) | {"resnet_cifar": 8, "simple_cnn": 8}
+FAMILIES = ("vgg11_batch_norm", "googlenet_torchvision", "resnet18", "simple_cnn")
+POOLED = [name for name in BUILDERS if name != "simple_cnn"]  # it pools in its own way
+# These have no layer and no block that others have not, and more of them.
+LARGER = ("googlenet_batch_norm", "resnet34")
 every_builder = pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+every_name = pytest.mark.parametrize("name", BUILDERS)
+every_kind = pytest.mark.parametrize("name", [name for name in BUILDERS if name not in LARGER])
+every_family = pytest.mark.parametrize("name", FAMILIES)
+
+
+@cache
+def ready(name: str) -> keras.Model:
+    """Return a network that scales inside and gives seven logits; tests must not change it."""
+    keras.utils.set_random_seed(0)
+    # A number of classes often is what NumPy has counted.
+    options = {"mode": "torch", "classifier_activation": None}
+    model = BUILDERS[name]((32, 32, 3), np.int64(7), **options)
+    generator = np.random.default_rng(0)
+    # No bias and no statistic of BatchNorm is left at 0 or 1.
+    model.set_weights(
+        [w if w.ndim > 1 else w + generator.uniform(0, 0.5, w.shape) for w in model.get_weights()]
+    )
+    return model
+
+
+def symbolic(build: Callable, *args, **options) -> keras.Model:
+    """Build a network to be looked at: symbolic weights take no memory and little time."""
+    with keras.StatelessScope():
+        return build(*args, **options)
+
+
+def outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model(images, training=False))
+
+
+@pytest.fixture
+def images(rng) -> np.ndarray:
+    return rng.integers(0, 256, (4, 32, 32, 3)).astype("float32")
 
 
 @every_builder
 def test_the_output_is_a_probability_for_each_class(build, rng) -> None:
     """The outputs are as many as the classes and sum to one."""
-    probabilities = build((32, 32, 3), 7).predict_on_batch(rng.random((2, 32, 32, 3)))
+    probabilities = outputs(build((32, 32, 3), 7), rng.random((2, 32, 32, 3)))
 
     assert (2, 7) == probabilities.shape
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
@@ -35,97 +86,291 @@ def test_the_output_is_a_probability_for_each_class(build, rng) -> None:
 @every_builder
 def test_classifier_activation_none_gives_logits(build) -> None:
     """The last layer is linear if asked for."""
-    model = build((32, 32, 3), 7, classifier_activation=None)
+    model = symbolic(build, (32, 32, 3), 7, classifier_activation=None)
 
     assert model.layers[-1].activation is keras.activations.linear
 
 
 @every_builder
-def test_without_top_the_model_ends_with_feature_maps(build) -> None:
-    """`include_top=False` leaves maps of height and width."""
-    assert len(build((32, 32, 3), 7, include_top=False).output_shape) == 4
+def test_one_sigmoid_unit_tells_two_classes(build) -> None:
+    """It is the other way to write two classes."""
+    model = symbolic(build, (32, 32, 3), 1, classifier_activation="sigmoid")
+
+    assert (None, 1) == model.output_shape
+    assert model.layers[-1].activation is keras.activations.sigmoid
 
 
-@pytest.mark.parametrize(
-    ("build", "mode"),
-    [
-        *((simple_cnn, mode) for mode in MODES if mode != "none"),
-        *((build, "caffe") for build in BUILDERS.values()),
-    ],
-)
-def test_scaling_inside_equals_scaling_outside(build, mode, rng) -> None:
-    """A model with `mode=` does to raw pixels what `scale` would do before."""
-    options = {"classifier_activation": None}  # a softmax would hide small differences
-    plain = build((32, 32, 3), 7, **options)
-    scaling = build((32, 32, 3), 7, mode=mode, **options)
-    scaling.set_weights(plain.get_weights())
-    images = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+@every_name
+def test_n_classes_may_be_of_numpy(name) -> None:
+    """The layer keeps a plain int, which a file can hold."""
+    model = ready(name)
 
-    expected = plain.predict_on_batch(scale(images, mode))
-    tolerance = 1e-4 * np.abs(expected).max()
-    np.testing.assert_allclose(scaling.predict_on_batch(images), expected, atol=tolerance)
+    assert (None, 7) == model.output_shape
+    assert int is type(model.layers[-1].units)
 
 
 @every_builder
-def test_every_trainable_weight_trains(build, rng) -> None:
-    """Five steps of Adam change every trainable weight."""
-    model = build((32, 32, 3), 3, mode="unit")
-    model.compile("adam", loss="categorical_crossentropy", run_eagerly=True)
-    before = [weight.numpy() for weight in model.trainable_weights]
-    images, targets = rng.integers(0, 256, (8, 32, 32, 3)), np.eye(3)[rng.integers(0, 3, 8)]
-    model.fit(images, targets, epochs=5, batch_size=8, verbose=0)
+def test_without_top_the_model_ends_with_feature_maps(build) -> None:
+    """`include_top=False` leaves maps of height and width."""
+    assert len(symbolic(build, (32, 32, 3), 7, include_top=False).output_shape) == 4
 
-    unchanged = [
+
+@pytest.mark.parametrize(
+    ("name", "pooling", "kind"),
+    [
+        *((name, "avg", keras.layers.GlobalAveragePooling2D) for name in POOLED),
+        *((name, "max", keras.layers.GlobalMaxPooling2D) for name in POOLED if name in FAMILIES),
+    ],
+)
+def test_without_top_the_maps_can_be_pooled(name, pooling, kind) -> None:
+    """The model ends with a vector; what is in front is as without pooling."""
+    model = symbolic(BUILDERS[name], (32, 32, 3), include_top=False, pooling=pooling)
+
+    assert kind is type(model.layers[-1])
+    assert (None, model.layers[-1].input.shape[-1]) == model.output_shape
+    assert 4 == len(model.layers[-1].input.shape)
+
+
+@pytest.mark.parametrize("pooling", ["flatten", "avg", "max"])
+def test_without_top_simple_cnn_ends_with_feature_maps(pooling) -> None:
+    """Its pooling is what leads to the dense layers, which are not there."""
+    model = simple_cnn((32, 32, 3), 7, include_top=False, pooling=pooling)
+
+    assert (None, 4, 4, 64) == model.output_shape
+
+
+@every_family
+@pytest.mark.parametrize("include_top", [False, True])
+def test_an_unknown_pooling_is_refused(name, include_top) -> None:
+    """A misspelt one would be ignored where it isn't needed."""
+    with pytest.raises(ValueError, match=r"`pooling` must be one of .*Received: pooling='gap'"):
+        symbolic(BUILDERS[name], (32, 32, 3), 7, include_top=include_top, pooling="gap")
+
+
+@pytest.mark.parametrize(
+    ("name", "input_shape", "shape"),
+    [
+        *((name, (None, None, 4), (2, 48, 33, 4)) for name in BUILDERS),
+        *((name, (40, 56, 1), (2, 40, 56, 1)) for name in FAMILIES),
+    ],
+)
+def test_images_of_other_shapes_and_channels_are_taken(name, input_shape, shape, rng) -> None:
+    """One channel or four, wide or tall, of a size known beforehand or not."""
+    # Flattened feature maps would need a known size.
+    options = {"pooling": "avg"} if name == "simple_cnn" else {}
+    model = BUILDERS[name](input_shape, 7, **options)
+    probabilities = outputs(model, rng.random(shape))
+
+    assert (None, *input_shape) == model.input_shape
+    assert (2, 7) == probabilities.shape
+    np.testing.assert_allclose(probabilities.sum(axis=1), [1, 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "none"])
+def test_scaling_inside_equals_scaling_outside(mode, rng) -> None:
+    """A model with `mode=` does to raw pixels what `scale` would do before."""
+    options = {"classifier_activation": None}  # a softmax would hide small differences
+    plain = simple_cnn((32, 32, 3), 7, **options)
+    scaling = simple_cnn((32, 32, 3), 7, mode=mode, **options)
+    scaling.set_weights(plain.get_weights())
+    images = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+
+    expected = outputs(plain, scale(images, mode))
+    tolerance = 1e-4 * np.abs(expected).max()
+    np.testing.assert_allclose(outputs(scaling, images), expected, atol=tolerance)
+
+
+@every_name
+def test_every_builder_scales_inside(name, images) -> None:
+    """`mode=` reaches the network's first layers."""
+    plain = BUILDERS[name]((32, 32, 3), 7, classifier_activation=None)
+    plain.set_weights(ready(name).get_weights())
+
+    expected = outputs(plain, scale(images, "torch"))
+    tolerance = 1e-4 * np.abs(expected).max()
+    np.testing.assert_allclose(outputs(ready(name), images), expected, atol=tolerance)
+
+
+@every_kind
+def test_trainable_weights_train_and_frozen_ones_do_not(name, rng) -> None:
+    """Five steps of Adam change every trainable weight, and no other, nor any statistic."""
+    model = BUILDERS[name]((32, 32, 3), 3, mode="unit")
+    weighted = [layer for layer in model.layers if layer.weights]
+    for layer in weighted[1::3]:
+        layer.trainable = False
+    model.compile("adam", loss="categorical_crossentropy", run_eagerly=True)
+    frozen = [weight for layer in weighted[1::3] for weight in layer.weights]
+    trainable = model.trainable_weights
+    before = [weight.numpy() for weight in frozen + trainable]
+    images, targets = rng.integers(0, 256, (4, 32, 32, 3)), np.eye(3)[[0, 1, 2, 0]]
+    for _ in range(5):
+        model.train_on_batch(images, targets)
+
+    same = [
         weight.path
-        for weight, old in zip(model.trainable_weights, before, strict=True)
+        for weight, old in zip(frozen + trainable, before, strict=True)
         if np.array_equal(old, weight.numpy())
     ]
-    assert [] == unchanged
+    assert [weight.path for weight in frozen] == same
 
 
 OPEN_WITHOUT_CNNKIT = """
 import sys
 sys.modules["cnnkit"] = None  # an import of it would fail
 import keras, numpy as np
-model = keras.saving.load_model(sys.argv[1])
-images = np.load(sys.argv[2])
-np.save(sys.argv[3], model.predict_on_batch(images))
+from pathlib import Path
+folder = Path(sys.argv[1])
+images = np.load(folder / "images.npy")
+for path in folder.glob("*.keras"):
+    np.save(path.with_suffix(".npy"), keras.saving.load_model(path)(images, training=False))
 """
 
 
-@pytest.mark.parametrize("mode", ["caffe", "torch"])
-def test_a_saved_model_opens_where_cnnkit_is_not_installed(mode, tmp_path: Path, rng) -> None:
-    """Only Keras is needed to open a model that scales inside."""
-    model = simple_cnn((16, 16, 3), 4, mode=mode, batch_norm=True, separable=True)
-    images = rng.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    files = [str(tmp_path / name) for name in ("model.keras", "images.npy", "outputs.npy")]
-    model.save(files[0])
-    np.save(files[1], images)
-    subprocess.run([sys.executable, "-P", "-c", OPEN_WITHOUT_CNNKIT, *files], check=True)
-
-    np.testing.assert_allclose(np.load(files[2]), model.predict_on_batch(images), atol=1e-6)
+def small_models() -> dict[str, keras.Model]:
+    """Return what else goes into a file: the other way to scale, other layers, our pooling."""
+    inputs = keras.Input((32, 32, 3))
+    options = {"mode": "caffe", "batch_norm": True, "separable": True, "l2": 1e-4, "dropout": 0.5}
+    return {
+        "caffe": simple_cnn((32, 32, 3), 4, augmentation=keras.layers.RandomFlip(), **options),
+        "min_pooling": keras.Model(inputs, min_pooling(inputs, 3, strides=2, padding="same")),
+    }
 
 
-@every_builder
-def test_one_softmax_unit_is_refused(build) -> None:
+def test_saved_models_open_where_cnnkit_is_not_installed(tmp_path: Path, images) -> None:
+    """Only Keras is needed to open any of them, and the outputs are the same."""
+    models = {name: ready(name) for name in BUILDERS} | small_models()
+    np.save(tmp_path / "images.npy", images)
+    for name, model in models.items():
+        model.save(tmp_path / f"{name}.keras")
+    subprocess.run([sys.executable, "-P", "-c", OPEN_WITHOUT_CNNKIT, str(tmp_path)], check=True)
+
+    differences = {
+        name: np.abs(np.load(tmp_path / f"{name}.npy") - outputs(model, images)).max()
+        for name, model in models.items()
+    }
+    assert dict.fromkeys(models, 0) == pytest.approx(differences, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in BUILDERS if name not in (*LARGER, "resnet50")])
+def test_an_exported_model_serves_the_same_outputs(name, tmp_path: Path, images) -> None:
+    """A SavedModel needs no Keras either."""
+    import tensorflow as tf
+
+    ready(name).export(tmp_path, verbose=False)
+    opened = tf.saved_model.load(tmp_path)
+
+    expected = outputs(ready(name), images)
+    np.testing.assert_allclose(opened.serve(images), expected, rtol=0, atol=1e-4 * expected.std())
+
+
+# Keras's converter asks whether NumPy still has `object`.
+@pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning")
+@every_family
+def test_an_onnx_file_gives_the_same_outputs(name, tmp_path: Path, images) -> None:
+    """Each family can leave TensorFlow; the batch stays open."""
+    pytest.importorskip("tf2onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    expected = outputs(ready(name), images)  # Keras wants a call before it exports to ONNX
+    ready(name).export(tmp_path / "model.onnx", format="onnx", verbose=False)
+    session = runtime.InferenceSession(tmp_path / "model.onnx")
+    [taken] = session.get_inputs()
+    [actual] = session.run(None, {taken.name: images})
+
+    assert [32, 32, 3] == taken.shape[1:]
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * expected.std())
+
+
+@pytest.fixture
+def set_policy() -> Iterator[Callable[[str], None]]:
+    """Return what sets the policy for the types of layers, and set the present one again after."""
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "half"),
+    [
+        *((name, "bfloat16") for name in BUILDERS),
+        *((name, "float16") for name in BUILDERS if name not in LARGER),
+    ],
+)
+def test_mixed_precision_ends_in_float32_near_the_exact_outputs(
+    name, half, set_policy, images
+) -> None:
+    """Half precision is inside only: pixels are scaled and classes told in float32."""
+    expected = outputs(ready(name), images)
+    set_policy(f"mixed_{half}")
+    model = BUILDERS[name]((32, 32, 3), 7, mode="torch", classifier_activation=None)
+    model.set_weights(ready(name).get_weights())
+    actual = outputs(model, images)
+    convolutions = {
+        layer.compute_dtype for layer in model.layers if isinstance(layer, keras.layers.Conv2D)
+    }
+
+    assert {half} == convolutions
+    assert ["float32"] * 2 == [
+        layer.compute_dtype for layer in (model.get_layer("scale_torch"), model.layers[-1])
+    ]
+    assert np.float32 == actual.dtype
+    assert np.isfinite(actual).all()
+    largest = {"bfloat16": 0.1, "float16": 0.02}[half]
+    assert np.abs(actual - expected).mean() <= largest * np.abs(expected).mean()
+
+
+def test_caffe_scaling_is_exact_in_mixed_precision(set_policy, images) -> None:
+    """Half of float32 can't hold pixels minus a mean of 103.939."""
+    set_policy("mixed_bfloat16")
+    model = simple_cnn((32, 32, 3), 4, mode="caffe")
+    scaled = keras.Model(model.input, model.get_layer("scale_caffe").output)
+
+    np.testing.assert_allclose(outputs(scaled, images), scale(images, "caffe"), atol=1e-4)
+
+
+@every_name
+def test_layer_names_are_unique(name) -> None:
+    """Weights can be found by them."""
+    names = [layer.name for layer in leaf_layers(ready(name))]
+
+    assert sorted(set(names)) == sorted(names)
+
+
+@every_family
+def test_two_of_a_family_stand_in_one_model_by_name(name, tmp_path: Path, images) -> None:
+    """They differ in the model's name, and a file keeps their weights apart."""
+    first, second = (BUILDERS[name]((32, 32, 3), 4, name=title) for title in ("left", "right"))
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, [first(inputs), second(inputs)])
+    model.save(tmp_path / "both.keras")
+    opened = keras.saving.load_model(tmp_path / "both.keras")
+    left, right = outputs(first, images), outputs(second, images)
+
+    assert ["left", "right"] == [layer.name for layer in model.layers[1:]]
+    assert not np.allclose(left, right)
+    for expected, actual in zip((left, right), opened(images), strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
+
+
+@every_family
+def test_one_softmax_unit_is_refused(name) -> None:
     """A softmax over one unit would always be 1."""
     with pytest.raises(ValueError, match="needs classifier_activation='sigmoid'.*always 1"):
-        build((32, 32, 3), 1)
+        symbolic(BUILDERS[name], (32, 32, 3), 1)
 
 
-@every_builder
+@every_family
 @pytest.mark.parametrize("n_classes", [0, -1, True])
-def test_n_classes_below_one_is_refused(build, n_classes) -> None:
+def test_n_classes_below_one_is_refused(name, n_classes) -> None:
     """The number of classes is a whole number of at least one."""
     with pytest.raises(ValueError, match=r"`n_classes` must be a whole number of at least 1"):
-        build((32, 32, 3), n_classes)
+        symbolic(BUILDERS[name], (32, 32, 3), n_classes)
 
 
-@every_builder
-def test_n_classes_of_another_type_is_refused(build) -> None:
+@every_family
+def test_n_classes_of_another_type_is_refused(name) -> None:
     """The number of classes is no fraction."""
     with pytest.raises(TypeError, match=r"`n_classes` must be a whole number. Received: n_cl.*2.5"):
-        build((32, 32, 3), 2.5)
+        symbolic(BUILDERS[name], (32, 32, 3), 2.5)
 
 
 @every_builder
@@ -142,11 +387,27 @@ def test_an_input_that_is_no_image_is_refused(build) -> None:
         build((32, 32), 3)
 
 
-@every_builder
-def test_an_input_too_small_is_refused_with_the_least_size(build) -> None:
+@every_name
+@pytest.mark.parametrize("smaller", ["height", "width"])
+def test_an_input_too_small_is_refused_with_the_least_size(name, smaller) -> None:
     """The error says how large an image must be."""
-    with pytest.raises(ValueError, match=r"`input_shape` must be at least \d+ pixels.*Enlarge"):
-        build((7, 64, 3), 3)
+    least = LEAST_SIZES[name]
+    input_shape = (least - 1, 64, 3) if smaller == "height" else (None, least - 1, 3)
+    message = (
+        rf"`input_shape` must be at least {least} pixels.*"
+        rf"Received: input_shape=\({input_shape[0]}, {input_shape[1]}, 3\)\. Enlarge the images"
+    )
+    with pytest.raises(ValueError, match=message):
+        BUILDERS[name](input_shape, 3)
+
+
+@every_name
+def test_the_least_size_is_large_enough(name) -> None:
+    """At least one place is left at the end."""
+    least = LEAST_SIZES[name]
+    model = symbolic(BUILDERS[name], (least, least, 3), 3, include_top=False)
+
+    assert 1 <= min(model.output_shape[1:3])
 
 
 @every_builder

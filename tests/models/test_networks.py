@@ -1,18 +1,30 @@
-"""What is particular to each network and block."""
+"""What is particular to each network and block.
+
+Real images are looked for where the environment variable CNNKIT_DATA points.
+"""
+
+import os
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
+from cnnkit.data import list_images, read_image
 from cnnkit.models import (
     conv_block,
+    googlenet,
     identity_block,
     inception_module,
+    min_pooling,
     resnet,
     resnet_stem,
     simple_cnn,
     vggnet,
 )
+
+CIFAR = Path(os.environ.get("CNNKIT_DATA", "no such folder")) / "cifar10_small"
 
 
 def test_blocks_of_course_notes_compose_into_a_resnet() -> None:
@@ -58,6 +70,67 @@ def test_a_block_is_a_letter_or_a_number(block) -> None:
     """Other places would give names that no weight file has."""
     with pytest.raises(ValueError, match=r"`block` must be a letter from 'a' or a number from 1"):
         conv_block(keras.Input((8, 8, 64)), 3, [4, 4, 16], stage=2, block=block)
+
+
+@pytest.mark.parametrize("add_block", [identity_block, conv_block])
+@pytest.mark.parametrize(("first", "second"), [("b", "b"), (2, "b"), ("c", 3)])
+def test_a_block_of_the_same_place_is_refused(add_block, first, second) -> None:
+    """Its layers would have the names of those in front; the error says what to count on."""
+    x = conv_block(keras.Input((8, 8, 4)), 3, [2, 2, 4], stage=3, block=first)
+    number = {"b": 2, 2: 2, "c": 3}[first]
+    message = (
+        r"`block` must be new to the network, because it names the layers\. Received: a block "
+        rf"called 'conv3_block{number}', which is there already\. Count on\."
+    )
+    with pytest.raises(ValueError, match=message):
+        add_block(layers.ReLU()(x), 3, [2, 2, 4], stage=3, block=second)
+
+
+@pytest.mark.parametrize(("first", "second"), [(10, 1), (1, 10), ("a", "b")])
+def test_a_place_that_begins_like_another_is_free(first, second) -> None:
+    """Block 10 is not block 1, and stages count for themselves."""
+    x = conv_block(keras.Input((8, 8, 4)), 3, [2, 2, 4], stage=3, block=first)
+    x = conv_block(x, 3, [2, 2, 4], stage=3, block=second)
+    x = conv_block(x, 3, [2, 2, 4], stage=4, block=first)
+
+    assert (None, 1, 1, 4) == x.shape
+
+
+def test_a_second_stem_is_refused() -> None:
+    """A network has one; the error says which argument or call to change."""
+    x = resnet_stem(keras.Input((64, 64, 3)))
+
+    with pytest.raises(ValueError, match=r"`resnet_stem`.*'conv1', which is there already"):
+        resnet_stem(x)
+
+
+FILTERS = [4, 4, 8]
+ADDING = {
+    "conv_block": lambda x: conv_block(x, 3, FILTERS, stage=2, block="a"),
+    "identity_block": lambda x: identity_block(x, 3, FILTERS, stage=2, block="a"),
+    "inception_module": lambda x: inception_module(x, 1, 1, 1, 1, 1, 1),
+    "inception_module, named": lambda x: inception_module(x, 1, 1, 1, 1, 1, 1, name="one"),
+    "resnet_stem": resnet_stem,
+    "min_pooling": min_pooling,
+}
+
+
+@pytest.mark.parametrize("add", ADDING.values(), ids=ADDING)
+@pytest.mark.parametrize("shape", [(8,), (8, 8), (2, 8, 8, 8)])
+def test_what_holds_no_feature_maps_is_refused(add, shape) -> None:
+    """The error says which axes a block wants, and what was received."""
+    message = (
+        r"`x` must hold feature maps \(batch, height, width, channels\)\. Received: a tensor of "
+        rf"shape \(None, {', '.join(map(str, shape))}\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        add(keras.Input(shape))
+
+
+@pytest.mark.parametrize("add", ADDING.values(), ids=ADDING)
+def test_feature_maps_of_open_height_and_width_are_taken(add) -> None:
+    """Every block stands behind an input of any size."""
+    assert 4 == len(add(keras.Input((None, None, 8))).shape)
 
 
 def test_hidden_units_beside_the_paper_head_are_refused() -> None:
@@ -182,3 +255,182 @@ def test_separable_convolutions_have_fewer_parameters() -> None:
     model = simple_cnn((16, 16, 3), 2, filters=(8,), separable=True, include_top=False)
 
     assert 3 * 9 + 3 * 8 + 8 == model.count_params()
+
+
+AUGMENTING = lambda: keras.Sequential(  # noqa: E731
+    [layers.RandomFlip("horizontal"), layers.RandomRotation(0.1), layers.RandomZoom(0.1)]
+)
+BLOCK, PLAIN = ["Conv2D", "MaxPooling2D"], ["Conv2D", "BatchNormalization", "Activation"]
+HEAD = ["Flatten", "Dense", "Dense"]
+LOGITS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+# The small networks of course notes: how to build each, the loss, and its layers in order. A ReLU
+# that the notes have inside a convolution is none here.
+NOTES = {
+    "three blocks": (
+        lambda: simple_cnn((180, 180, 3), 5, mode="unit", classifier_activation=None),
+        LOGITS_LOSS,
+        ["Rescaling", *3 * BLOCK, *HEAD],
+    ),
+    "three blocks, augmentation and dropout": (
+        lambda: simple_cnn(
+            (60, 60, 3),
+            5,
+            mode="unit",
+            classifier_activation=None,
+            augmentation=AUGMENTING(),
+            dropout=0.2,
+        ),
+        LOGITS_LOSS,
+        ["Sequential", "Rescaling", *3 * BLOCK, "Flatten", "Dropout", "Dense", "Dropout", "Dense"],
+    ),
+    "two normalized convolutions a block": (
+        lambda: simple_cnn(
+            (32, 32, 3),
+            10,
+            filters=(64, 128, 256),
+            convs_per_block=2,
+            batch_norm=True,
+            l2=1e-5,
+            pooling="avg",
+            dropout=0.5,
+            dense_units=300,
+        ),
+        "sparse_categorical_crossentropy",
+        [
+            *3 * [*2 * PLAIN, "MaxPooling2D"],
+            *["GlobalAveragePooling2D", "Dropout", "Dense", "Dropout", "Dense"],
+        ],
+    ),
+    "grayscale cats and dogs": (
+        lambda: simple_cnn(
+            (70, 70, 1),
+            1,
+            filters=(64, 64, 64),
+            dropout=0.5,
+            classifier_activation="sigmoid",
+        ),
+        "binary_crossentropy",
+        [*3 * BLOCK, "Flatten", "Dropout", "Dense", "Dropout", "Dense"],
+    ),
+    "separable": (
+        lambda: simple_cnn((32, 32, 3), 4, separable=True, mode="unit"),
+        "sparse_categorical_crossentropy",
+        ["Rescaling", *3 * ["SeparableConv2D", "MaxPooling2D"], *HEAD],
+    ),
+}
+every_form = pytest.mark.parametrize("form", NOTES)
+
+
+@every_form
+def test_simple_cnn_has_the_layers_of_course_notes(form) -> None:
+    """Kinds in order, but for the input and for a ReLU straight behind a convolution."""
+    build, _, kinds = NOTES[form]
+    steps = [type(layer).__name__ for layer in build().layers]
+    assert "InputLayer" == steps.pop(0)
+    actual = [
+        kind
+        for before, kind in zip([None, *steps[:-1]], steps, strict=True)
+        if not (kind == "Activation" and before in ("Conv2D", "SeparableConv2D"))
+    ]
+
+    assert kinds == actual
+
+
+@every_form
+def test_simple_cnn_trains_in_every_form_of_course_notes(form, rng) -> None:
+    """It compiles, and a step changes every trainable weight."""
+    build, loss, _ = NOTES[form]
+    model = build()
+    model.compile("adam", loss=loss, metrics=["accuracy"], run_eagerly=True)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    images = rng.integers(0, 256, (4, *model.input_shape[1:])).astype("float32")
+    result = model.train_on_batch(images, np.array([[0], [1], [1], [0]]))
+
+    assert np.isfinite(result).all()
+    assert [] == [
+        weight.path
+        for weight, old in zip(model.trainable_weights, before, strict=True)
+        if np.array_equal(weight, old)
+    ]
+
+
+def test_simple_cnn_of_the_tutorial_has_its_parameters() -> None:
+    """180x180x3 and five classes: 3,989,285."""
+    assert 3_989_285 == NOTES["three blocks"][0]().count_params()
+
+
+def test_simple_cnn_of_cats_and_dogs_has_its_parameters() -> None:
+    """Grayscale images of 70 pixels, three times 64 filters, one sigmoid unit."""
+    convolutions = (9 + 1) * 64 + 2 * (9 * 64 + 1) * 64
+    dense = (8 * 8 * 64 + 1) * 128 + (128 + 1)
+
+    assert convolutions + dense == NOTES["grayscale cats and dogs"][0]().count_params()
+
+
+def test_simple_cnn_initializes_as_he_does() -> None:
+    """Kernels of convolutions and the hidden layer are drawn with variance 2 / inputs."""
+    model = NOTES["two normalized convolutions a block"][0]()
+    kernels = [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")][:-1]
+    expected = [np.sqrt(2 / np.prod(kernel.shape[:-1])) for kernel in kernels]
+
+    np.testing.assert_allclose([kernel.std() for kernel in kernels], expected, rtol=0.05)
+
+
+@pytest.mark.parametrize("dense_units", [0, 128])
+def test_dropout_stands_in_front_of_each_dense_layer(dense_units) -> None:
+    """Each has the rate that was asked for; none is there without a rate."""
+    options = {"dense_units": dense_units, "filters": (8,)}
+    kinds = [type(layer).__name__ for layer in simple_cnn((8, 8, 3), 2, **options).layers]
+    model = simple_cnn((8, 8, 3), 2, dropout=0.3, **options)
+    rates = {layer.name: layer.rate for layer in model.layers if hasattr(layer, "rate")}
+
+    assert "Dropout" not in kinds
+    names = ["fc1_dropout", "predictions_dropout"] if dense_units else ["predictions_dropout"]
+    assert dict.fromkeys(names, 0.3) == rates
+
+
+def test_simple_cnn_of_open_size_pools() -> None:
+    """Averages have a size that is known, whatever the image's."""
+    assert (None, 3) == simple_cnn((None, None, 3), 3, pooling="avg").output_shape
+
+
+@pytest.mark.parametrize("input_shape", [(None, None, 3), (32, None, 3)])
+def test_simple_cnn_of_open_size_does_not_flatten(input_shape) -> None:
+    """The first dense layer has a weight for each place: the error says what to do instead."""
+    with pytest.raises(ValueError, match=r"`input_shape` must give height and width.*Received: "):
+        simple_cnn(input_shape, 3)
+
+
+TRAINED = {
+    "vggnet": lambda: vggnet((32, 32, 3), 3, depth=11, batch_norm=True, mode="unit"),
+    "googlenet": lambda: googlenet((32, 32, 3), 3, variant="batch_norm", mode="unit"),
+    "resnet": lambda: resnet((32, 32, 3), 3, depth=18, mode="unit"),
+    "simple_cnn": lambda: simple_cnn((32, 32, 3), 3, mode="unit"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not CIFAR.is_dir(), reason="CNNKIT_DATA names no folder that has cifar10_small/"
+)
+@pytest.mark.parametrize("build", TRAINED.values(), ids=TRAINED)
+def test_each_family_learns_from_scratch(build) -> None:
+    """Three classes of CIFAR-10, 300 images each: of 180 others far more than a third are right."""
+    (images, targets), others = (cifar(part) for part in ("train", "test"))
+    model = build()
+    loss = "sparse_categorical_crossentropy"
+    model.compile(keras.optimizers.Adam(1e-3), loss=loss, metrics=["accuracy"])
+    model.fit(images, targets, batch_size=32, epochs=6, verbose=0)
+
+    print("ACC",model.evaluate(*others,verbose=0)[1])
+    assert 0.5 <= model.evaluate(*others, verbose=0)[1]
+
+
+def cifar(part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return images of three classes, and the classes' numbers."""
+    table = list_images(CIFAR / part)
+    names = ["airplane", "frog", "truck"]
+    table = table[table["target_names"].isin(names)]
+    images = [read_image(path) for path in table["file_paths"]]
+    targets = [names.index(name) for name in table["target_names"]]
+    return np.stack(images).astype("float32"), np.array(targets)
