@@ -74,9 +74,14 @@ def check_new_names(x: Any, name: str, argument: str) -> None:
         raise ValueError(msg)
 
 
+def check_pooling(pooling: str | None) -> None:
+    """Raise a ValueError unless there is such a pooling."""
+    check_one_of("pooling", pooling, (None, "avg", "max"))
+
+
 def pool(x: Any, pooling: str | None) -> Any:
     """Pool feature maps `(batch, height, width, channels)` as `include_top=False` networks do."""
-    check_one_of("pooling", pooling, (None, "avg", "max"))
+    check_pooling(pooling)
     if pooling == "avg":
         return layers.GlobalAveragePooling2D(name="avg_pool")(x)
     if pooling == "max":

@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,64 +45,105 @@ def fuse_batch_norm(model: keras.Model) -> keras.Model:
         >>> len(model.layers) - len(fused.layers)
         20
     """
-    graph = _functional(model)
-    pairs = dict(_pairs(graph))
-    folded = {id(norm): norm for norm in pairs.values()}
-    copies: dict[int, tuple[Any, Any]] = {}  # the layer and its copy, by the copy's id
-
-    def copy(layer: Any) -> Any:
-        config = layer.get_config()
-        if layer in pairs:
-            config["use_bias"] = True
-        twin = type(layer).from_config(config)
-        copies[id(twin)] = layer, twin
-        return twin
-
-    def call(layer: Any, *inputs: Any, **options: Any) -> Any:
-        original = copies.get(id(layer), (None, None))[0]
-        return inputs[0] if id(original) in folded else layer(*inputs, **options)
-
-    fused = keras.models.clone_model(graph, clone_function=copy, call_function=call, recursive=True)
-    for layer, twin in copies.values():
-        if layer in pairs:
-            twin.set_weights(_folded(layer, pairs[layer]))
-        elif id(layer) not in folded and hasattr(layer, "weights"):  # an operation has none
-            twin.set_weights(layer.get_weights())
+    fused = _Copier(_graph(model)).copy
     left = [layer.name for layer in leaf_layers(fused) if _is_batch_norm(layer)]
     if left:
         _LOGGER.info("BatchNormalization that stays in %s: %s", model.name, ", ".join(left))
     return fused
 
 
-def _functional(model: keras.Model) -> keras.Model:
+def _graph(model: keras.Model) -> keras.Model:
+    """Return a model's graph as a plain functional model."""
     if isinstance(model, keras.Sequential) and model.built:
-        return keras.Model(model.inputs, model.outputs, name=model.name)
-    if not hasattr(model, "_nodes_by_depth"):
+        ends = model.inputs[0], model.outputs[0]
+    elif hasattr(model, "_nodes_by_depth"):
+        ends = model._inputs_struct, model._outputs_struct
+    else:
         msg = (
             "`model` must be a functional model, or a Sequential one that is built, so that its "
             f"graph can be read. Received: {type(model).__name__}."
         )
         raise TypeError(msg)
-    return model
+    return keras.Model(*ends, name=model.name)  # without what it is compiled for
 
 
-def _pairs(model: keras.Model) -> Iterator[tuple[Any, Any]]:
-    """Yield each layer that can take up a BatchNormalization, with it."""
-    calls, uses = defaultdict(list), defaultdict(list)
-    for node in itertools.chain.from_iterable(model._nodes_by_depth.values()):
-        calls[id(node.operation)].append(node)
-        for tensor in node.input_tensors:
-            uses[_place(tensor)].append(node.operation)
-    ends = {_place(tensor) for tensor in model.outputs}
-    for layer in model.layers:
-        if hasattr(layer, "_nodes_by_depth"):  # a model inside
-            yield from _pairs(layer)
-        elif _takes_up(layer) and len(calls[id(layer)]) == 1:
-            place = _place(calls[id(layer)][0].outputs[0])
-            following = uses[place]
-            alone = len(following) == 1 and len(calls[id(following[0])]) == 1 and place not in ends
-            if alone and _can_go(following[0]):
+class _Copier:
+    """Copies a model, the models inside it too, and folds on the way.
+
+    Attributes:
+        copy: The copy.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._calls = Counter(_calls(model))
+        self._twins: dict[int, Any] = {}  # by the layer that is copied
+        self.copy = self._copied(model)
+
+    def _copied(self, model: keras.Model) -> keras.Model:
+        graph = _graph(model)
+        pairs = {id(layer): norm for layer, norm in self._pairs(graph)}
+        folded = {id(norm) for norm in pairs.values()}
+        gone: set[int] = set()
+
+        def copy(layer: Any) -> Any:
+            if id(layer) not in self._twins:
+                self._twins[id(layer)] = self._twin(layer, pairs.get(id(layer)))
+            if id(layer) in folded:
+                gone.add(id(self._twins[id(layer)]))
+            return self._twins[id(layer)]
+
+        def call(layer: Any, *inputs: Any, **options: Any) -> Any:
+            return inputs[0] if id(layer) in gone else layer(*inputs, **options)
+
+        cloned = keras.models.clone_model(graph, clone_function=copy, call_function=call)
+        for layer in graph.operations:
+            if id(layer) not in folded and not _is_model(layer):
+                _give_weights(layer, self._twins.get(id(layer)), pairs.get(id(layer)))
+        return cloned
+
+    def _twin(self, layer: Any, norm: Any) -> Any:
+        """Return a fresh layer like another, with a bias if it takes up a BatchNormalization."""
+        if _is_model(layer):
+            return self._copied(layer)
+        config = layer.get_config() | ({} if norm is None else {"use_bias": True})
+        return type(layer).from_config(config)
+
+    def _pairs(self, model: keras.Model) -> Iterator[tuple[Any, Any]]:
+        """Yield each layer that can take up a BatchNormalization, with it."""
+        outputs: dict[int, tuple[Any, ...]] = {}
+        uses = defaultdict(list)
+        for node in itertools.chain.from_iterable(model._nodes_by_depth.values()):
+            outputs[id(node.operation)] = _place(node.outputs[0])
+            for tensor in node.input_tensors:
+                uses[_place(tensor)].append(node.operation)
+        ends = {_place(tensor) for tensor in model.outputs}
+        for layer in model.layers:
+            place = outputs.get(id(layer), ())
+            following = uses[place] if _takes_up(layer) and place not in ends else []
+            once = all(self._calls[id(one)] == 1 for one in (layer, *following))
+            if len(following) == 1 and once and _can_go(following[0]):
                 yield layer, following[0]
+
+
+def _give_weights(layer: Any, twin: Any, norm: Any) -> None:
+    if twin is None or not getattr(layer, "weights", ()):  # an input, or an operation
+        return
+    twin.set_weights(layer.get_weights() if norm is None else _folded(layer, norm))
+    if isinstance(layer, layers.Normalization):  # it works with copies of its weights
+        twin.mean, twin.variance = layer.mean, layer.variance
+
+
+def _calls(model: keras.Model) -> Iterator[int]:
+    """Yield each layer that is called, as often as it is, in models inside too."""
+    for node in itertools.chain.from_iterable(model._nodes_by_depth.values()):
+        yield id(node.operation)
+    for layer in model.layers:
+        if _is_model(layer):
+            yield from _calls(_graph(layer))
+
+
+def _is_model(layer: Any) -> bool:
+    return isinstance(layer, keras.Sequential) or hasattr(layer, "_nodes_by_depth")
 
 
 def _place(tensor: Any) -> tuple[Any, ...]:
@@ -119,8 +160,12 @@ def _can_go(layer: Any) -> bool:
 
 
 def _takes_up(layer: Any) -> bool:
+    if type(layer) not in _KERNELS:
+        return False
     last = getattr(layer, "data_format", "channels_last") == "channels_last"
-    return type(layer) in _KERNELS and last and layer.activation is keras.activations.linear
+    plain = not getattr(layer, "lora_enabled", False) and not layer.quantization_mode
+    linear = layer.activation is keras.activations.linear
+    return last and linear and plain
 
 
 def _folded(layer: Any, norm: Any) -> list[Weight]:

@@ -13,6 +13,7 @@ from keras import layers
 from cnnkit._validation import check_one_of
 from cnnkit.models._ends import (
     check_new_names,
+    check_pooling,
     classify,
     drop,
     feature_maps,
@@ -134,6 +135,7 @@ def googlenet(
         6998552
     """
     check_one_of("variant", variant, tuple(_VARIANTS))
+    check_pooling(pooling)
     _check_auxiliary(aux_outputs, include_top, input_shape)
     check_published(
         weights,

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from cnnkit._validation import check_one_of
-from cnnkit.models._ends import classify, drop, image_input, pool, scaling_inside
+from cnnkit.models._ends import check_pooling, classify, drop, image_input, pool, scaling_inside
 from cnnkit.models._published import check_published, model_name, start_from
 from cnnkit.models._residual import basic_block, cifar_stem, conv_block, identity_block, resnet_stem
 
@@ -79,6 +79,7 @@ def resnet(
     """
     check_one_of("depth", depth, tuple(_BLOCKS))
     check_one_of("stem", stem, tuple(_STEM_SIZES))
+    check_pooling(pooling)
     check_published(
         weights,
         "published for depth 50, 101 and 152 with stem='imagenet'",

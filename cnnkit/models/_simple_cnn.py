@@ -65,6 +65,13 @@ def simple_cnn(
     """
     check_one_of("pooling", pooling, ("flatten", "avg", "max"))
     inputs = image_input(input_shape, least_size=2 ** len(filters))
+    if include_top and pooling == "flatten" and None in inputs.shape[1:]:
+        msg = (
+            "`input_shape` must give height and width for pooling='flatten', behind which a layer "
+            f"has a weight for each place. Received: input_shape={input_shape!r}. Use "
+            "pooling='avg'."
+        )
+        raise ValueError(msg)
     x = augmentation(inputs) if augmentation is not None else inputs
     x = scaling_inside(x, mode)
     penalty = keras.regularizers.L2(l2) if l2 else None

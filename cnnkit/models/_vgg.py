@@ -10,7 +10,7 @@ import keras
 from keras import layers
 
 from cnnkit._validation import check_one_of
-from cnnkit.models._ends import classify, drop, image_input, pool, scaling_inside
+from cnnkit.models._ends import check_pooling, classify, drop, image_input, pool, scaling_inside
 from cnnkit.models._published import check_published, model_name, start_from
 
 _FILTERS = (64, 128, 256, 512, 512)
@@ -81,6 +81,7 @@ def vggnet(
     """
     check_one_of("depth", depth, tuple(_CONVOLUTIONS))
     check_one_of("head", head, ("pooled", "paper"))
+    check_pooling(pooling)
     if head == "paper":
         _check_paper_head(input_shape, hidden_units, include_top)
         hidden_units = (4096, 4096)

@@ -431,7 +431,7 @@ def test_channels_first_stays() -> None:
 
 def test_the_log_names_the_layers_of_models_inside(caplog) -> None:
     """What stays is named wherever it is."""
-    inner = keras.Sequential([conv(), layers.BatchNormalization(name="deep")])
+    inner = keras.Sequential([conv(), layers.ReLU(), layers.BatchNormalization(name="deep")])
     model = toy(inner, layers.ReLU(), layers.BatchNormalization(name="flat"), name="outer")
     with caplog.at_level("INFO", logger="cnnkit.models"):
         fuse_batch_norm(model)

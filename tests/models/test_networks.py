@@ -422,7 +422,7 @@ def test_each_family_learns_from_scratch(build) -> None:
     model.compile(keras.optimizers.Adam(1e-3), loss=loss, metrics=["accuracy"])
     model.fit(images, targets, batch_size=32, epochs=6, verbose=0)
 
-    print("ACC",model.evaluate(*others,verbose=0)[1])
+    print("ACC", model.evaluate(*others, verbose=0)[1])
     assert 0.5 <= model.evaluate(*others, verbose=0)[1]
 
 

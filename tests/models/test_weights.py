@@ -376,6 +376,24 @@ def own() -> keras.Model:
     return model
 
 
+def excited(n_classes: int) -> keras.Model:
+    """Build a network with a dense layer between convolutions, as squeeze-and-excitation has."""
+    x = inputs = keras.Input(SHAPE)
+    x = layers.Conv2D(4, 3, name="conv1")(x)
+    gate = layers.Dense(4, name="gate")(layers.GlobalAveragePooling2D()(x))
+    x = layers.Conv2D(4, 3, name="conv2")(x * layers.Reshape((1, 1, 4))(gate))
+    x = layers.Dense(n_classes, name="predictions")(layers.GlobalMaxPooling2D()(x))
+    return keras.Model(inputs, x)
+
+
+def plain(n_classes: int) -> keras.Model:
+    """Build the same without the dense layer between."""
+    x = inputs = keras.Input(SHAPE)
+    x = layers.Conv2D(4, 3, name="conv2")(layers.Conv2D(4, 3, name="conv1")(x))
+    x = layers.Dense(n_classes, name="predictions")(layers.GlobalMaxPooling2D()(x))
+    return keras.Model(inputs, x)
+
+
 class TestHead:
     """skip_head leaves out what comes after the feature maps, on both sides."""
 
@@ -472,16 +490,6 @@ class TestHead:
 
     def test_vectors_inside_the_body_are_no_head(self) -> None:
         """Dense layers between convolutions, as in squeeze-and-excitation, belong to the body."""
-
-        def excited(n_classes):
-            x = inputs = keras.Input(SHAPE)
-            x = layers.Conv2D(4, 3, name="conv1")(x)
-            gate = layers.GlobalAveragePooling2D(keepdims=False)(x)
-            gate = layers.Dense(4, activation="sigmoid", name="gate")(gate)
-            x = layers.Conv2D(4, 3, name="conv2")(x * layers.Reshape((1, 1, 4))(gate))
-            x = layers.Dense(n_classes, name="predictions")(layers.GlobalMaxPooling2D()(x))
-            return keras.Model(inputs, x)
-
         source, model = filled(excited(4)), excited(3)
 
         report = load_weights(model, source, skip_head=True)
@@ -496,7 +504,29 @@ class TestHead:
                 [keras.Input((4,)), layers.Dense(3, name="a"), layers.Dense(n_classes, name="b")]
             )
 
-        refuse(dense(3), filled(dense(4)), RULE, skip_head=True)
+        text = rf"{RULE}, but no name fits\. Received: \w"
+        refuse(dense(3), filled(dense(4)), text, skip_head=True)
+
+    @pytest.mark.parametrize("write", [itself, saved(".keras")], ids=["model", ".keras"])
+    def test_batch_norm_in_the_head(self, write, tmp_path) -> None:
+        """BatchNorm between dense layers is part of a head; where the graph is known, it tells."""
+        body = network(include_top=False)
+        x = layers.GlobalAveragePooling2D()(body.output)
+        x = layers.BatchNormalization(name="head_bn")(layers.Dense(5, name="head_fc")(x))
+        source = filled(keras.Model(body.inputs, layers.Dense(7, name="head")(x)))
+        model = network()
+
+        report = load_weights(model, write(source, tmp_path), skip_head=True)
+
+        assert LoadedWeights(BODY, HEAD, ["head_fc", "head_bn", "head"]) == report
+
+    @pytest.mark.parametrize("write", [itself, saved(".keras")], ids=["model", ".keras"])
+    def test_dense_layers_in_the_body_of_the_source_are_no_head(self, write, tmp_path) -> None:
+        """Weights of the source's body find their layer with skip_head too, or it is refused."""
+        source, model = filled(excited(4)), plain(3)
+
+        text = rf"{RULE}\. Received: gate without a layer\. {BUILD}"
+        refuse(model, write(source, tmp_path), text, skip_head=True)
 
     def test_a_model_that_is_a_class(self) -> None:
         """A model without a graph has no feature maps that could be seen, and the error says so."""
@@ -734,6 +764,20 @@ class TestModelsInside:
         load_weights(model, write(source, tmp_path))
 
         np.testing.assert_array_equal(outputs(source), outputs(model))
+
+    @files_of_keras
+    def test_one_layer_inside(self, write, tmp_path) -> None:
+        """A model inside of a single layer with weights is looked into as any other."""
+
+        def nested():
+            inputs = keras.Input(SHAPE)
+            inner = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(2, 3, name="conv")])
+            return keras.Model(inputs, inner(inputs))
+
+        source, model = filled(nested()), nested()
+
+        assert ["conv"] == load_weights(model, write(source, tmp_path)).loaded
+        assert bits(source) == bits(model)
 
     @files_that_tell_depth
     def test_from_inside_into_a_flat_model(self, write, tmp_path) -> None:
