@@ -143,7 +143,8 @@ def _calls(model: keras.Model) -> Iterator[int]:
 
 
 def _is_model(layer: Any) -> bool:
-    return isinstance(layer, keras.Sequential) or hasattr(layer, "_nodes_by_depth")
+    """Tell whether a layer is a model that does what its graph says; a class may do more."""
+    return type(layer) is keras.Sequential or type(layer).__name__ == "Functional"
 
 
 def _place(tensor: Any) -> tuple[Any, ...]:

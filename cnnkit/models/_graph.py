@@ -41,6 +41,20 @@ def weighted_layers(model: keras.Model) -> dict[str, Any]:
     return unique((layer.name, layer) for layer in leaf_layers(model) if layer.weights)
 
 
+def has_outputs(model: keras.Model) -> bool:
+    """Tell whether layers know their outputs, which those of a class of its own don't."""
+    return all(layer._inbound_nodes for layer in leaf_layers(model))
+
+
+def head_of(model: keras.Model) -> set[str]:
+    """Return the names of the layers behind the last feature maps."""
+    if not has_outputs(model):
+        return set()
+    leaves = list(leaf_layers(model))
+    maps = [place for place, layer in enumerate(leaves) if len(layer.output.shape) > 2]
+    return {layer.name for layer in leaves[max(maps, default=-1) + 1 :]}
+
+
 def model_in(layer: Any) -> keras.Model | None:
     """Return the model that a layer is, or that it wraps as TimeDistributed does."""
     inner = getattr(layer, "layer", layer)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit._validation import listed
-from cnnkit.models._graph import DuplicateName, unique, weighted_layers
+from cnnkit.models._graph import DuplicateName, has_outputs, head_of, unique, weighted_layers
 from cnnkit.models._torch_names import from_googlenet
 
 
@@ -24,10 +24,12 @@ class SourceLayer(NamedTuple):
     Attributes:
         arrays: Its weights in Keras's order.
         config: Its configuration as far as the source tells it.
+        in_head: Whether it stands behind the feature maps; None where the source doesn't tell.
     """
 
     arrays: list[NDArray[Any]]
     config: Mapping[str, Any]
+    in_head: bool | None = None
 
 
 Layers = dict[str, SourceLayer]
@@ -63,8 +65,13 @@ def read_layers(path: Path) -> Layers:
 
 def layers_of_model(model: keras.Model) -> Layers:
     """Return all layers with weights of a model, by their names."""
-    layers = weighted_layers(model).items()
-    return {name: SourceLayer(layer.get_weights(), layer.get_config()) for name, layer in layers}
+    head = {*head_of(model), ""} if has_outputs(model) else None
+    return {
+        name: SourceLayer(
+            layer.get_weights(), layer.get_config(), None if head is None else name in head
+        )
+        for name, layer in weighted_layers(model).items()
+    }
 
 
 def _from_keras(path: Path) -> Layers:
@@ -89,7 +96,7 @@ def _from_old_groups(file: Any, configs: Mapping[str, Any]) -> Layers:
     for name in map(_text, file.attrs["layer_names"]):
         weights = [_text(weight) for weight in file[name].attrs["weight_names"]]
         owners = [weight.split("/")[-2] if "/" in weight else name for weight in weights]
-        is_model = len(set(owners)) > 1
+        is_model = len(set(owners)) > 1 or "layers" in configs.get(name, {})
         grouped = defaultdict(list)
         for weight, owner in zip(weights, owners, strict=True):
             grouped[owner if is_model else name].append(np.asarray(file[name][weight]))
@@ -100,9 +107,14 @@ def _from_old_groups(file: Any, configs: Mapping[str, Any]) -> Layers:
 
 
 def _configs_in(file: Any) -> dict[str, Any]:
-    """Return the configuration of each layer of a whole model in HDF5."""
-    layers = json.loads(_text(file.attrs["model_config"]))["config"]["layers"]
-    return {layer["config"]["name"]: layer["config"] for layer in layers}
+    """Return the configuration of each layer of a whole model in HDF5, of models inside too."""
+    configs = {}
+    waiting = [json.loads(_text(file.attrs["model_config"]))["config"]]
+    while waiting:
+        config = waiting.pop()
+        configs[config.get("name", "")] = config
+        waiting += [layer["config"] for layer in config.get("layers", ())]
+    return configs
 
 
 def _from_new_groups(group: Any) -> Iterator[tuple[str, SourceLayer]]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from cnnkit.models._graph import leaf_layers, weighted_layers
+from cnnkit.models._graph import has_outputs, head_of, weighted_layers
 from cnnkit.models._weight_files import Layers, layers_of_model, read_layers
 
 # What changes the result without changing the shape of a weight. The stride tells the two versions
@@ -68,8 +68,8 @@ def load_weights(
     is_model = isinstance(source, keras.Model)
     found = layers_of_model(source) if is_model else read_layers(Path(source))
     ours = weighted_layers(model)
-    head = _head_of(model) & ours.keys() if skip_head else set()
-    if skip_head and not head and not _has_outputs(model):
+    head = head_of(model) & ours.keys() if skip_head else set()
+    if skip_head and not head and not has_outputs(model):
         msg = (
             "`skip_head=True` needs a model whose graph tells where the head begins. "
             f"Received: {type(model).__name__}, a class of its own."
@@ -88,23 +88,12 @@ def load_weights(
     return LoadedWeights(list(wanted), [name for name in ours if name in head], unused)
 
 
-def _has_outputs(model: keras.Model) -> bool:
-    """Tell whether layers know their outputs, which those of a class of its own don't."""
-    return all(layer._inbound_nodes for layer in leaf_layers(model))
-
-
-def _head_of(model: keras.Model) -> set[str]:
-    """Return the names of the layers behind the last feature maps."""
-    if not _has_outputs(model):
-        return set()
-    leaves = list(leaf_layers(model))
-    maps = [place for place, layer in enumerate(leaves) if len(layer.output.shape) > 2]
-    return {layer.name for layer in leaves[max(maps, default=-1) + 1 :]}
-
-
 def _is_head(found: Layers, name: str) -> bool:
-    """Tell whether a layer of the source may be of its head: a dense one."""
-    return max(array.ndim for array in found[name].arrays) == 2
+    """Tell whether a layer of the source is of its head, or may be: a dense one."""
+    layer = found[name]
+    if layer.in_head is not None:
+        return layer.in_head
+    return max(array.ndim for array in layer.arrays) == 2
 
 
 def _check_names(
@@ -120,16 +109,15 @@ def _check_names(
         if names
     ]
     is_head = some and all(_is_head(found, name) for name in unused)
-    is_head = is_head and set(missing) <= _head_of(model)
+    is_head = is_head and set(missing) <= head_of(model)
     advice = (
         "skip_head=True leaves the head out."
         if is_head
         else "Build the model that the weights belong to."
     )
-    msg = (
-        f"Every layer must find its weights, and all weights their layer"
-        f"{'' if some else ', but no name fits'}. Received: {'; '.join(received)}. {advice}"
-    )
+    rule = "Every layer must find its weights, and all weights their layer"
+    problem = "; ".join(received) or "nothing but a head"
+    msg = f"{rule}{'' if some else ', but no name fits'}. Received: {problem}. {advice}"
     raise ValueError(msg)
 
 

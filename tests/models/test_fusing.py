@@ -429,6 +429,12 @@ def test_channels_first_stays() -> None:
     assert ["n"] == norms_in(fuse_batch_norm(odd))
 
 
+@pytest.fixture(autouse=True)
+def working_log(monkeypatch) -> None:
+    """Undo what `logging.config` does to all loggers that it isn't told of."""
+    monkeypatch.setattr(logging.getLogger("cnnkit.models._fusing"), "disabled", False)
+
+
 def test_the_log_names_the_layers_of_models_inside(caplog) -> None:
     """What stays is named wherever it is."""
     inner = keras.Sequential([conv(), layers.ReLU(), layers.BatchNormalization(name="deep")])
@@ -485,6 +491,11 @@ def several_heads(x):
     ]
 
 
+def outputs_of_all_kinds(x):
+    normal = layers.BatchNormalization()(conv()(x))
+    return [normal, layers.ReLU()(normal), normal, x]
+
+
 def called_with_an_argument(x):
     return layers.BatchNormalization()(conv()(x), training=False)
 
@@ -498,6 +509,7 @@ FOLDED = {
     "operations": with_operations,
     "several heads": several_heads,
     "an argument of a call": called_with_an_argument,
+    "an output used again, given twice, and an input": outputs_of_all_kinds,
     "BatchNorm as an output": lambda x: layers.BatchNormalization()(conv()(x)),
     "two folds in a row": lambda x: normalized(normalized(x)),
 }
@@ -574,7 +586,6 @@ def test_a_functional_model_in_a_sequential_one_folds() -> None:
     assert_same_outputs(model, fused)
 
 
-# Models inside that may keep their BatchNorm.
 INSIDE = {
     "Sequential": lambda: keras.Sequential([conv(), layers.BatchNormalization()]),
     "Sequential with an input": lambda: keras.Sequential(
@@ -588,12 +599,12 @@ INSIDE = {
 
 
 @pytest.mark.parametrize("build", INSIDE.values(), ids=INSIDE)
-def test_a_sequential_model_inside_gives_the_same_outputs(build) -> None:
-    """Folded or not, the figures are right, and what is outside folds."""
+def test_a_sequential_model_inside_folds(build) -> None:
+    """What is inside folds, and so does what is outside."""
     model = toy(build(), normalized)
     fused = fuse_batch_norm(model)
 
-    assert len(norms_in(fused)) < len(norms_in(model))
+    assert [] == norms_in(fused)
     assert_same_outputs(model, fused)
 
 
@@ -739,6 +750,56 @@ def test_an_adapted_normalization_stays_adapted() -> None:
     normalization.adapt(np.random.default_rng(3).normal(5, 3, (64, 8, 8, 3)))
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, normalized(normalization(inputs)))
+
+    assert_same_outputs(model, fuse_batch_norm(model))
+
+
+def test_an_adapted_normalization_in_a_wrapped_model_stays_adapted() -> None:
+    """TimeDistributed doesn't show what is in it."""
+    normalization = layers.Normalization()
+    normalization.adapt(np.random.default_rng(3).normal(5, 3, (64, 8, 8, 3)))
+    inputs = keras.Input((8, 8, 3))
+    wrapped = keras.Model(inputs, normalized(normalization(inputs)))
+    videos = keras.Input((2, 8, 8, 3))
+    model = keras.Model(videos, layers.TimeDistributed(wrapped)(videos))
+
+    assert_same_outputs(model, fuse_batch_norm(model))
+
+
+class Doubled(keras.Model):
+    """A functional model that does more than its graph."""
+
+    def call(self, inputs, training=None, mask=None):
+        return 2 * super().call(inputs, training=training, mask=mask)
+
+
+class DoubledRow(keras.Sequential):
+    """A Sequential model that does more than its layers."""
+
+    def call(self, inputs, training=None, mask=None):
+        return 2 * super().call(inputs, training=training, mask=mask)
+
+
+def doubled() -> keras.Model:
+    inputs = keras.Input((8, 8, 3))
+    return Doubled(inputs, normalized(inputs))
+
+
+def doubled_row() -> keras.Model:
+    return DoubledRow([keras.Input((8, 8, 3)), conv(), layers.BatchNormalization()])
+
+
+@pytest.mark.parametrize("build", [doubled, doubled_row])
+def test_a_model_that_does_more_than_its_graph_is_refused(build) -> None:
+    """Its graph isn't what it calculates."""
+    with pytest.raises(TypeError, match=rf"`model` must be .*Received: {type(build()).__name__}\."):
+        fuse_batch_norm(build())
+
+
+@pytest.mark.parametrize("build", [doubled, doubled_row])
+def test_a_model_inside_that_does_more_than_its_graph_does_it_still(build) -> None:
+    """It is copied as a layer of its own class, folded or not."""
+    model = toy(build(), normalized)
 
     assert_same_outputs(model, fuse_batch_norm(model))
 

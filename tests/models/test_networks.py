@@ -401,11 +401,12 @@ def test_simple_cnn_of_open_size_does_not_flatten(input_shape) -> None:
         simple_cnn(input_shape, 3)
 
 
+# How to build each family for three classes, and epochs.
 TRAINED = {
-    "vggnet": lambda: vggnet((32, 32, 3), 3, depth=11, batch_norm=True, mode="unit"),
-    "googlenet": lambda: googlenet((32, 32, 3), 3, variant="batch_norm", mode="unit"),
-    "resnet": lambda: resnet((32, 32, 3), 3, depth=18, mode="unit"),
-    "simple_cnn": lambda: simple_cnn((32, 32, 3), 3, mode="unit"),
+    "vggnet": (lambda: vggnet((32, 32, 3), 3, depth=11, batch_norm=True, mode="unit"), 4),
+    "googlenet": (lambda: googlenet((32, 32, 3), 3, variant="batch_norm", mode="unit"), 6),
+    "resnet": (lambda: resnet((32, 32, 3), 3, depth=18, mode="unit"), 4),
+    "simple_cnn": (lambda: simple_cnn((32, 32, 3), 3, mode="unit"), 6),
 }
 
 
@@ -413,24 +414,25 @@ TRAINED = {
 @pytest.mark.skipif(
     not CIFAR.is_dir(), reason="CNNKIT_DATA names no folder that has cifar10_small/"
 )
-@pytest.mark.parametrize("build", TRAINED.values(), ids=TRAINED)
-def test_each_family_learns_from_scratch(build) -> None:
-    """Three classes of CIFAR-10, 300 images each: of 180 others far more than a third are right."""
-    (images, targets), others = (cifar(part) for part in ("train", "test"))
+@pytest.mark.parametrize(("build", "epochs"), TRAINED.values(), ids=TRAINED)
+def test_each_family_learns_from_scratch(build, epochs) -> None:
+    """Three classes of CIFAR-10, 200 images each: of 180 others far more than a third are right."""
+    (images, targets), others = cifar("train", 200), cifar("test", 60)
     model = build()
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.8  # its statistics must follow within so few steps
     loss = "sparse_categorical_crossentropy"
     model.compile(keras.optimizers.Adam(1e-3), loss=loss, metrics=["accuracy"])
-    model.fit(images, targets, batch_size=32, epochs=6, verbose=0)
+    model.fit(images, targets, batch_size=32, epochs=epochs, verbose=0)
 
-    print("ACC", model.evaluate(*others, verbose=0)[1])
     assert 0.5 <= model.evaluate(*others, verbose=0)[1]
 
 
-def cifar(part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return images of three classes, and the classes' numbers."""
+def cifar(part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first images of three classes, and the classes' numbers."""
     table = list_images(CIFAR / part)
     names = ["airplane", "frog", "truck"]
-    table = table[table["target_names"].isin(names)]
-    images = [read_image(path) for path in table["file_paths"]]
-    targets = [names.index(name) for name in table["target_names"]]
-    return np.stack(images).astype("float32"), np.array(targets)
+    rows = [table[table["target_names"] == name].head(count) for name in names]
+    images = [read_image(path) for row in rows for path in row["file_paths"]]
+    return np.stack(images).astype("float32"), np.repeat([0, 1, 2], count)
