@@ -56,7 +56,7 @@ def _graph(model: keras.Model) -> keras.Model:
     """Return a model's graph as a plain functional model."""
     if isinstance(model, keras.Sequential) and model.built:
         ends = model.inputs[0], model.outputs[0]
-    elif hasattr(model, "_nodes_by_depth"):
+    elif _is_model(model) and model.built:
         ends = model._inputs_struct, model._outputs_struct
     else:
         msg = (
