@@ -54,7 +54,7 @@ def fuse_batch_norm(model: keras.Model) -> keras.Model:
 
 def _graph(model: keras.Model) -> keras.Model:
     """Return a model's graph as a plain functional model."""
-    if isinstance(model, keras.Sequential) and model.built:
+    if type(model) is keras.Sequential and model.built:
         ends = model.inputs[0], model.outputs[0]
     elif _is_model(model) and model.built:
         ends = model._inputs_struct, model._outputs_struct
