@@ -54,17 +54,16 @@ def fuse_batch_norm(model: keras.Model) -> keras.Model:
 
 def _graph(model: keras.Model) -> keras.Model:
     """Return a model's graph as a plain functional model."""
-    if type(model) is keras.Sequential and model.built:
-        ends = model.inputs[0], model.outputs[0]
-    elif _is_model(model) and model.built:
-        ends = model._inputs_struct, model._outputs_struct
-    else:
+    if not _is_model(model) or not model.built:
         msg = (
             "`model` must be a functional model, or a Sequential one that is built, so that its "
             f"graph can be read. Received: {type(model).__name__}."
         )
         raise TypeError(msg)
-    return keras.Model(*ends, name=model.name)  # without what it is compiled for
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    # Without a class of its own or what it is compiled for.
+    return keras.Model(model._inputs_struct, model._outputs_struct, name=model.name)
 
 
 class _Copier:
@@ -129,8 +128,9 @@ def _give_weights(layer: Any, twin: Any, norm: Any) -> None:
     if twin is None or not getattr(layer, "weights", ()):  # an input, or an operation
         return
     twin.set_weights(layer.get_weights() if norm is None else _folded(layer, norm))
-    if isinstance(layer, layers.Normalization):  # it works with copies of its weights
-        twin.mean, twin.variance = layer.mean, layer.variance
+    for part, copy in zip(layer._flatten_layers(), twin._flatten_layers(), strict=True):
+        if isinstance(part, layers.Normalization):  # it works with copies of its weights
+            copy.mean, copy.variance = part.mean, part.variance
 
 
 def _calls(model: keras.Model) -> Iterator[int]:
@@ -143,8 +143,9 @@ def _calls(model: keras.Model) -> Iterator[int]:
 
 
 def _is_model(layer: Any) -> bool:
-    """Tell whether a layer is a model that does what its graph says; a class may do more."""
-    return type(layer) is keras.Sequential or type(layer).__name__ == "Functional"
+    """Tell whether a layer is a model that does what its graph says, and nothing else."""
+    call = getattr(type(layer), "call", None)
+    return getattr(call, "__qualname__", "") in ("Functional.call", "Sequential.call")
 
 
 def _place(tensor: Any) -> tuple[Any, ...]:

@@ -79,16 +79,18 @@ def pair(request) -> Pair:
 
 @contextmanager
 def logged() -> Iterator[list[str]]:
-    """Collect what the library says, as the fixture caplog does for single tests."""
+    """Collect what the library says, even if another package has turned its loggers off."""
     messages, handler = [], logging.Handler(logging.INFO)
     handler.emit = lambda record: messages.append(record.getMessage())
-    logger = logging.getLogger("cnnkit.models")
-    level = logger.level
+    logger = logging.getLogger("cnnkit.models._fusing")
+    before = logger.level, logger.disabled  # `logging.config` disables what it isn't told of
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logger.disabled = False
     yield messages
-    logger.setLevel(level)
     logger.removeHandler(handler)
+    logger.setLevel(before[0])
+    logger.disabled = before[1]
 
 
 def with_classifier(
@@ -202,12 +204,12 @@ def test_the_log_names_what_stays(pair) -> None:
     assert sorted(names) == [name for _, b in lines for name in sorted(b.split(", "))]
 
 
-def test_the_log_is_empty_where_nothing_stays(caplog) -> None:
+def test_the_log_is_empty_where_nothing_stays() -> None:
     """A network without any BatchNorm left says nothing."""
-    with caplog.at_level("INFO", logger="cnnkit.models"):
+    with logged() as messages:
         fuse_batch_norm(toy(layers.Conv2D(4, 3), layers.BatchNormalization()))
 
-    assert [] == caplog.messages
+    assert [] == messages
 
 
 # Single layers ---------------------------------------------------------------------------------
@@ -321,6 +323,18 @@ def test_the_fold_is_calculated_in_float64() -> None:
     np.testing.assert_allclose(dense.get_weights()[1], expected, rtol=1e-7)
 
 
+def test_no_layer_of_any_kind_is_shared() -> None:
+    """Neither those that fold nor the others."""
+    model = toy(layers.PReLU(), conv(), layers.BatchNormalization(), layers.Dense(4))
+    fused = fuse_batch_norm(model)
+    before = arrays(model, np.ones((1, 8, 8, 3)))[0]
+    for weight in fused.weights:
+        weight.assign(keras.ops.zeros_like(weight))
+
+    assert set() == ids(leaf_layers(model)) & ids(leaf_layers(fused))
+    np.testing.assert_array_equal(before, arrays(model, np.ones((1, 8, 8, 3)))[0])
+
+
 class OwnNorm(layers.BatchNormalization):
     """A subclass may calculate anything."""
 
@@ -429,20 +443,14 @@ def test_channels_first_stays() -> None:
     assert ["n"] == norms_in(fuse_batch_norm(odd))
 
 
-@pytest.fixture(autouse=True)
-def working_log(monkeypatch) -> None:
-    """Undo what `logging.config` does to all loggers that it isn't told of."""
-    monkeypatch.setattr(logging.getLogger("cnnkit.models._fusing"), "disabled", False)
-
-
-def test_the_log_names_the_layers_of_models_inside(caplog) -> None:
+def test_the_log_names_the_layers_of_models_inside() -> None:
     """What stays is named wherever it is."""
     inner = keras.Sequential([conv(), layers.ReLU(), layers.BatchNormalization(name="deep")])
     model = toy(inner, layers.ReLU(), layers.BatchNormalization(name="flat"), name="outer")
-    with caplog.at_level("INFO", logger="cnnkit.models"):
+    with logged() as messages:
         fuse_batch_norm(model)
 
-    assert ["BatchNormalization that stays in outer: deep, flat"] == caplog.messages
+    assert ["BatchNormalization that stays in outer: deep, flat"] == messages
 
 
 # Graphs ----------------------------------------------------------------------------------------
