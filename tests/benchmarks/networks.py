@@ -6,6 +6,9 @@ VGG and ResNet 50 to 152 are the graphs of keras.applications, layer by layer (t
 compares them), so that they take the same time by construction. GoogLeNet and ResNet18 have no twin
 there: they stand beside networks written out by hand. All work is done by compiled TensorFlow
 functions on random images.
+
+ResNet takes longer to build than keras.applications' because its first weights are He's, drawn from
+a truncated normal distribution, and Keras's default is uniform, which is drawn sooner.
 """
 
 from collections.abc import Callable
