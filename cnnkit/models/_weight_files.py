@@ -96,7 +96,8 @@ def _from_old_groups(file: Any, configs: Mapping[str, Any]) -> Layers:
     for name in map(_text, file.attrs["layer_names"]):
         weights = [_text(weight) for weight in file[name].attrs["weight_names"]]
         owners = [weight.split("/")[-2] if "/" in weight else name for weight in weights]
-        is_model = len(set(owners)) > 1 or "layers" in configs.get(name, {})
+        several = len(set(owners)) > 1 and "/" not in name  # Keras 1 called layers so, never models
+        is_model = several or "layers" in configs.get(name, {})
         grouped = defaultdict(list)
         for weight, owner in zip(weights, owners, strict=True):
             grouped[owner if is_model else name].append(np.asarray(file[name][weight]))

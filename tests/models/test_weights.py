@@ -1168,6 +1168,21 @@ needs_files = pytest.mark.skipif(
 )
 
 
+def test_layers_that_keras_1_called_by_a_path_are_layers(tmp_path) -> None:
+    """SqueezeNet's file has `fire2/squeeze1x1`, with weights called so and otherwise."""
+    path = tmp_path / "squeezenet.h5"
+    with h5py.File(path, "w") as file:
+        names = ["fire2/squeeze1x1", "fire2/expand1x1"]
+        file.attrs["layer_names"] = np.array(names, dtype="S")
+        for name in names:
+            weights = [f"uniform_{name[-9:-3]}", f"{name}_b"]
+            file.create_group(name).attrs["weight_names"] = np.array(weights, dtype="S")
+            for weight in weights:
+                file[name][weight] = np.zeros(3)
+
+    refuse(network(), path, rf"{RULE}, but no name fits\. Received: .* {BUILD}")
+
+
 @needs_files
 class TestPublishedFiles:
     """Files of keras.applications as they are published."""
