@@ -136,7 +136,7 @@ def googlenet(
     """
     check_one_of("variant", variant, tuple(_VARIANTS))
     check_pooling(pooling)
-    _check_auxiliary(aux_outputs, include_top, input_shape)
+    _check_aux(aux_outputs, include_top, input_shape)
     check_published(
         weights,
         "published for other networks only; for this one torchvision has a file, "
@@ -284,9 +284,7 @@ def _auxiliary(x: Any, kind: _Variant, name: str, classify_as: Callable[..., Any
     return classify_as(drop(x, 0.7, f"{name}_dropout"), name=f"{name}_predictions")
 
 
-def _check_auxiliary(
-    aux_outputs: bool, include_top: bool, input_shape: Sequence[int | None]
-) -> None:
+def _check_aux(aux_outputs: bool, include_top: bool, input_shape: Sequence[int | None]) -> None:
     if aux_outputs and not include_top:
         msg = (
             "`aux_outputs=True` needs include_top=True: they are heads beside the head. "
