@@ -27,8 +27,9 @@ def _suggestion(value: object, options: Sequence[object]) -> str:
     numbers = [option for option in options if isinstance(option, int)]
     if numbers and isinstance(value, int | float):
         return f" Did you mean {min(numbers, key=lambda option: abs(option - value))}?"
-    near = get_close_matches(str(value).lower(), [str(option) for option in options], n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    by_text = {str(option): option for option in options}
+    near = get_close_matches(str(value).lower(), by_text, n=1)
+    return f" Did you mean {by_text[near[0]]!r}?" if near else ""
 
 
 def check_whole_number(name: str, value: object, *, least: int = 1) -> int:
@@ -42,6 +43,14 @@ def check_whole_number(name: str, value: object, *, least: int = 1) -> int:
         msg = f"`{name}` must be a whole number of at least {least}. Received: {name}={value!r}."
         raise ValueError(msg)
     return number
+
+
+def check_whole_numbers(name: str, values: object) -> tuple[int, ...]:
+    """Return `values` as ints, or raise unless they are whole numbers of at least 1 in a list."""
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        msg = f"`{name}` must be a list of whole numbers. Received: {name}={values!r}."
+        raise TypeError(msg)
+    return tuple(check_whole_number(name, value) for value in values)
 
 
 def check_image_size(image_size: Any) -> tuple[int, int]:

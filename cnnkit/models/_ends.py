@@ -7,14 +7,14 @@ import keras
 import numpy as np
 from keras import layers
 
-from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit._validation import check_one_of, check_whole_number, check_whole_numbers
 from cnnkit.models._graph import names_before
 from cnnkit.preprocess._scaling import scaling_for
 
 
 def image_input(input_shape: Sequence[int | None], *, least_size: int = 1) -> Any:
     """Return an input tensor, or raise if images of this shape are too small for the network."""
-    shape = tuple(input_shape)
+    shape = tuple(input_shape) if hasattr(input_shape, "__iter__") else ()
     if len(shape) != 3 or shape[-1] is None:
         msg = (
             "`input_shape` must be (height, width, channels), for example (224, 224, 3); height "
@@ -24,7 +24,8 @@ def image_input(input_shape: Sequence[int | None], *, least_size: int = 1) -> An
     if any(side is not None and side < least_size for side in shape[:2]):
         msg = (
             f"`input_shape` must be at least {least_size} pixels high and wide for this network. "
-            f"Received: input_shape={input_shape!r}. Enlarge the images or take a smaller network."
+            f"Received: input_shape={input_shape!r}. Enlarge the images or take a smaller network; "
+            "the channels come last."
         )
         raise ValueError(msg)
     return keras.Input(shape)
@@ -64,12 +65,12 @@ def feature_maps(x: Any) -> Any:
     return x
 
 
-def check_new_names(x: Any, name: str, argument: str) -> None:
+def check_new_names(x: Any, name: str, argument: str, advice: str) -> None:
     """Raise a ValueError if layers that lead to a tensor already have a block's name."""
     if any(other == name or other.startswith(f"{name}_") for other in names_before(x)):
         msg = (
-            f"`{argument}` must be new to the network, because it names the layers. Received: a "
-            f"block called {name!r}, which is there already. Count on."
+            f"`{argument}` must be new to the network, because it names the layers. Received: "
+            f"{name!r}, which is there already. {advice}"
         )
         raise ValueError(msg)
 
@@ -111,7 +112,7 @@ def classify(
             "always 1. Received: classifier_activation='softmax'. Or use n_classes=2."
         )
         raise ValueError(msg)
-    for number, units in enumerate(hidden_units, start=1):
+    for number, units in enumerate(check_whole_numbers("hidden_units", hidden_units), start=1):
         x = layers.Dense(units, activation="relu", name=f"fc{number}")(x)
         x = drop(x, dropout, f"fc{number}_dropout")
     return layers.Dense(

@@ -206,7 +206,7 @@ def inception_module(
         (None, 28, 28, 256)
     """
     if name is not None:
-        check_new_names(feature_maps(x), name, "name")
+        check_new_names(feature_maps(x), name, "name", "Take another name.")
     filters = _Inception(
         filters_1x1,
         filters_3x3_reduce,

@@ -11,11 +11,16 @@ Named = TypeVar("Named")
 def leaf_layers(model: keras.Model) -> Iterator[Any]:
     """Yield the layers of a model and of the models inside it, from the input on."""
     for layer in model.layers:
-        inner = model_in(layer)
-        if inner is None:
-            yield layer
-        else:
-            yield from leaf_layers(inner)
+        yield from leaves_of(layer)
+
+
+def leaves_of(layer: Any) -> Iterator[Any]:
+    """Yield a layer, or those of the model that it is or wraps."""
+    inner = model_in(layer)
+    if inner is None:
+        yield layer
+    else:
+        yield from leaf_layers(inner)
 
 
 class DuplicateName(ValueError):  # noqa: N818  # never seen by its name
@@ -50,9 +55,11 @@ def head_of(model: keras.Model) -> set[str]:
     """Return the names of the layers behind the last feature maps."""
     if not has_outputs(model):
         return set()
-    leaves = list(leaf_layers(model))
+    main = names_before(model.outputs[0])  # other outputs have heads beside the head
+    leaves = [layer for top in model.layers if top.name in main for layer in leaves_of(top)]
     maps = [place for place, layer in enumerate(leaves) if len(layer.output.shape) > 2]
-    return {layer.name for layer in leaves[max(maps, default=-1) + 1 :]}
+    body = {layer.name for layer in leaves[: max(maps, default=-1) + 1]}
+    return {layer.name for layer in leaf_layers(model)} - body
 
 
 def model_in(layer: Any) -> keras.Model | None:

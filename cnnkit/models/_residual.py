@@ -32,7 +32,7 @@ def resnet_stem(x: Any, *, use_bias: bool = True) -> Any:
         >>> resnet_stem(keras.Input((224, 224, 3))).shape
         (None, 56, 56, 64)
     """
-    check_new_names(feature_maps(x), "conv1", "resnet_stem")
+    check_new_names(feature_maps(x), "conv1", "resnet_stem", "A network has one stem.")
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
     x = _conv_bn(x, 64, 7, "conv1", strides=2, padding="valid", use_bias=use_bias)
     x = layers.Activation("relu", name="conv1_relu")(x)
@@ -122,7 +122,7 @@ def _new_block(x: Any, filters: Sequence[int], stage: int, block: str | int) -> 
         )
         raise ValueError(msg)
     name = _block_name(stage, block)
-    check_new_names(x, name, "block")
+    check_new_names(x, name, "block", "Take the next letter or number.")
     return name
 
 

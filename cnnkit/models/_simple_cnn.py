@@ -1,12 +1,12 @@
 """The small networks that courses begin with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import layers
 
-from cnnkit._validation import check_one_of
+from cnnkit._validation import check_one_of, check_whole_number, check_whole_numbers
 from cnnkit.models._ends import classify, drop, image_input, pool, scaling_inside
 
 
@@ -23,7 +23,7 @@ def simple_cnn(
     l2: float = 0.0,
     separable: bool = False,
     pooling: str = "flatten",
-    augmentation: Callable[[Any], Any] | None = None,
+    augmentation: keras.Layer | None = None,
     include_top: bool = True,
     classifier_activation: str | None = "softmax",
     mode: str = "none",
@@ -44,8 +44,9 @@ def simple_cnn(
         separable: If True, depthwise separable convolutions: fewer parameters and less work.
         pooling: What leads to the dense layers: `"flatten"`, `"avg"` or `"max"`.
         augmentation: A Keras layer or model that is put in front, for example
-            `keras.layers.RandomFlip("horizontal")`; it acts in training only.
-        include_top: If False, end with the last feature maps.
+            `keras.layers.RandomFlip("horizontal")`, which acts in training only.
+        include_top: If False, end with the last feature maps, or with what pooling `"avg"` or
+            `"max"` makes of them.
         classifier_activation: Activation of the last layer; None for logits.
         mode: Scaling inside the network, a mode of `cnnkit.preprocess.scale`; `"none"` if the
             data is scaled outside.
@@ -55,6 +56,7 @@ def simple_cnn(
         A functional model from `(batch, height, width, channels)` to `(batch, n_classes)`.
 
     Raises:
+        TypeError: If filters are no list of numbers, or augmentation no layer.
         ValueError: If the images are too small for so many blocks, or pooling or mode is unknown.
 
     Example:
@@ -64,6 +66,10 @@ def simple_cnn(
         3989285
     """
     check_one_of("pooling", pooling, ("flatten", "avg", "max"))
+    filters = check_whole_numbers("filters", filters)
+    check_whole_number("convs_per_block", convs_per_block)
+    check_whole_number("dense_units", dense_units, least=0)
+    _check_augmentation(augmentation)
     inputs = image_input(input_shape, least_size=2 ** len(filters))
     if include_top and pooling == "flatten" and None in inputs.shape[1:]:
         msg = (
@@ -86,14 +92,26 @@ def simple_cnn(
             x = convolution(count, 3, padding="same", name=title, **kernel)(x)
             x = _activate(x, batch_norm, title)
         x = layers.MaxPooling2D(name=f"block{number}_pool")(x)
+    if pooling != "flatten":
+        x = pool(x, pooling)
+    elif include_top:
+        x = layers.Flatten(name="flatten")(x)
     if include_top:
-        x = layers.Flatten(name="flatten")(x) if pooling == "flatten" else pool(x, pooling)
         if dense_units:
             x = drop(x, dropout, "fc1_dropout")
             x = layers.Dense(dense_units, activation="relu", name="fc1", **kernel)(x)
         x = drop(x, dropout, "predictions_dropout")
         x = classify(x, n_classes, classifier_activation=classifier_activation)
     return keras.Model(inputs, x, name=name or "cnnkit_simple_cnn")
+
+
+def _check_augmentation(augmentation: object) -> None:
+    if augmentation is not None and not isinstance(augmentation, keras.Layer):
+        msg = (
+            "`augmentation` must be a Keras layer or model, which knows when it trains. Received: "
+            f"{type(augmentation).__name__}. Put several layers into a keras.Sequential."
+        )
+        raise TypeError(msg)
 
 
 def _separable(

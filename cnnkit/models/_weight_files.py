@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import pickle
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -54,13 +56,20 @@ def read_layers(path: Path) -> Layers:
         msg = f"`source` must be a file that exists. Received: {str(path)!r}."
         raise FileNotFoundError(msg)
     try:
-        return reader(path)
+        return _some(reader(path))
     except (DuplicateName, ImportError):
         raise
     except Exception as error:  # readers of five kinds of files raise whatever they like
         reason = (str(error) or type(error).__name__).splitlines()[0]
         msg = f"Could not read weights from {str(path)!r}: {reason}"
         raise ValueError(msg) from error
+
+
+def _some(layers: Layers) -> Layers:
+    if not layers:
+        msg = "it holds no weights that belong to layers."
+        raise ValueError(msg)
+    return layers
 
 
 def layers_of_model(model: keras.Model) -> Layers:
@@ -75,7 +84,18 @@ def layers_of_model(model: keras.Model) -> Layers:
 
 
 def _from_keras(path: Path) -> Layers:
+    _check_zip(path, "config.json")
     return layers_of_model(keras.saving.load_model(path, compile=False))
+
+
+def _check_zip(path: Path, member: str = "") -> None:
+    """Raise a ValueError unless a file is whole, as far as its directory tells."""
+    msg = f"it is damaged, or no {path.suffix} file."
+    if not zipfile.is_zipfile(path):
+        raise ValueError(msg)
+    with zipfile.ZipFile(path) as archive:
+        if member not in ("", *archive.namelist()):
+            raise ValueError(msg)
 
 
 def _from_hdf5(path: Path) -> Layers:
@@ -142,7 +162,11 @@ def _text(value: str | bytes) -> str:
 
 def _from_torch(path: Path) -> Layers:
     torch = _package("torch", path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        msg = "it is damaged, or holds more than weights. Save `model.state_dict()`."
+        raise ValueError(msg) from None
     if not (isinstance(state, Mapping) and all(hasattr(part, "numpy") for part in state.values())):
         msg = "it holds something else than a state dict. Save `model.state_dict()`."
         raise ValueError(msg)
@@ -154,6 +178,7 @@ def _from_safetensors(path: Path) -> Layers:
 
 
 def _from_npz(path: Path) -> Layers:
+    _check_zip(path)
     with path.open("rb") as opened, np.load(opened) as file:
         return _converted(dict(file))
 

@@ -1,6 +1,7 @@
 """Loading weights: all of them, into the right layers, or an error."""
 
 import math
+import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -10,11 +11,14 @@ import keras
 import numpy as np
 
 from cnnkit.models._graph import has_outputs, head_of, weighted_layers
-from cnnkit.models._weight_files import Layers, layers_of_model, read_layers
+from cnnkit.models._weight_files import Layers, SourceLayer, layers_of_model, read_layers
 
 # What changes the result without changing the shape of a weight. The stride tells the two versions
 # of ResNet apart, the epsilon of BatchNorm the notes' ResNet from the published one.
 _TOLD_BY_CONFIG = ("strides", "dilation_rate", "padding", "groups", "epsilon")
+
+_WITHOUT_HEAD = "`load_weights(..., skip_head=True)` leaves the head out."
+_ANOTHER = "Build the model that the weights belong to."
 
 
 class LoadedWeights(NamedTuple):
@@ -54,6 +58,7 @@ def load_weights(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        TypeError: If `model` is no model, or `source` neither a model nor a path.
         ImportError: If reading the file needs a package that isn't installed.
         ValueError: If a layer finds no weights or weights no layer, if a shape or a setting
             differs, or if the file can't be read. The model is unchanged then.
@@ -65,6 +70,12 @@ def load_weights(
         >>> load_weights(model, trained, skip_head=True).skipped
         ['fc1', 'predictions']
     """
+    if not isinstance(model, keras.Model) or not isinstance(source, keras.Model | str | PathLike):
+        msg = (
+            "`model` must be a Keras model, and `source` another or the path of a file. Received: "
+            f"model={type(model).__name__}, source={type(source).__name__}."
+        )
+        raise TypeError(msg)
     is_model = isinstance(source, keras.Model)
     found = layers_of_model(source) if is_model else read_layers(Path(source))
     ours = weighted_layers(model)
@@ -80,7 +91,7 @@ def load_weights(
     too_many = [name for name in unused if not (skip_head and _is_head(found, name))]
     _check_names(model, wanted, found, too_many)
     for name, layer in wanted.items():
-        _check_layer(layer, found[name].arrays, found[name].config)
+        _check_layer(model, layer, found[name])
     for name, layer in wanted.items():
         layer.set_weights(found[name].arrays)
         if hasattr(layer, "finalize_state"):  # Normalization works with a copy of its weights
@@ -93,7 +104,8 @@ def _is_head(found: Layers, name: str) -> bool:
     layer = found[name]
     if layer.in_head is not None:
         return layer.in_head
-    return max(array.ndim for array in layer.arrays) == 2
+    is_auxiliary = re.match(r"aux\d_", name) is not None  # GoogLeNet's, convolutions too
+    return is_auxiliary or max(array.ndim for array in layer.arrays) == 2
 
 
 def _check_names(
@@ -110,11 +122,7 @@ def _check_names(
     ]
     is_head = some and all(_is_head(found, name) for name in unused)
     is_head = is_head and set(missing) <= head_of(model)
-    advice = (
-        "skip_head=True leaves the head out."
-        if is_head
-        else "Build the model that the weights belong to."
-    )
+    advice = _WITHOUT_HEAD if is_head else _ANOTHER
     rule = "Every layer must find its weights, and all weights their layer"
     problem = "; ".join(received) or "nothing but a head"
     msg = f"{rule}{'' if some else ', but no name fits'}. Received: {problem}. {advice}"
@@ -125,20 +133,22 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _check_layer(layer: Any, arrays: list[Any], config: Mapping[str, Any]) -> None:
-    ours, theirs = [tuple(w.shape) for w in layer.weights], [array.shape for array in arrays]
+def _check_layer(model: keras.Model, layer: Any, source: SourceLayer) -> None:
+    ours, theirs = [tuple(w.shape) for w in layer.weights], [x.shape for x in source.arrays]
     if ours != theirs:
+        is_head = layer.name in head_of(model)
         msg = (
             f"The weights of {layer.name!r} must have the shapes {ours}. Received: {theirs}. "
-            "A head of another size is left out by skip_head=True."
+            f"{_WITHOUT_HEAD if is_head else _ANOTHER}"
         )
         raise ValueError(msg)
+    config = source.config
     for key, value in layer.get_config().items():
         if key in _TOLD_BY_CONFIG and key in config and not _same(value, config[key]):
             msg = (
                 f"The weights of {layer.name!r} must come from a layer with {key}={value!r}: with "
                 f"another, the same weights compute something else. Received: {config[key]!r}. "
-                "Build the model that the weights belong to."
+                f"{_ANOTHER}"
             )
             raise ValueError(msg)
 

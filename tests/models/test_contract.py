@@ -131,12 +131,30 @@ def test_without_top_the_maps_can_be_pooled(name, pooling, kind) -> None:
     assert 4 == len(model.layers[-1].input.shape)
 
 
-@pytest.mark.parametrize("pooling", ["flatten", "avg", "max"])
-def test_without_top_simple_cnn_ends_with_feature_maps(pooling) -> None:
-    """Its pooling is what leads to the dense layers, which are not there."""
+@pytest.mark.parametrize(
+    ("pooling", "shape"), [("flatten", (4, 4, 64)), ("avg", (64,)), ("max", (64,))]
+)
+def test_without_top_simple_cnn_ends_with_maps_or_what_is_pooled_of_them(pooling, shape) -> None:
+    """Flattening leads to dense layers, which are not there."""
     model = simple_cnn((32, 32, 3), 7, include_top=False, pooling=pooling)
 
-    assert (None, 4, 4, 64) == model.output_shape
+    assert (None, *shape) == model.output_shape
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"filters": 16}, TypeError, r"`filters` must be a list of whole numbers\. .* filters=16"),
+        ({"filters": (16, 0)}, ValueError, r"`filters` must be a whole number of at least 1\."),
+        ({"convs_per_block": 0}, ValueError, r"`convs_per_block` must be a whole number of at l"),
+        ({"augmentation": [1]}, TypeError, r"`augmentation` must be a Keras layer.*keras\.Seq"),
+        ({"augmentation": abs}, TypeError, r"`augmentation` must be a Keras layer or model, whi"),
+    ],
+)
+def test_what_makes_no_simple_cnn_is_refused(options, error, message) -> None:
+    """A number in place of a list, nothing to convolve with, a function that can't know."""
+    with pytest.raises(error, match=message):
+        simple_cnn((32, 32, 3), 7, **options)
 
 
 @every_family

@@ -459,6 +459,49 @@ class TestAuxiliaryOutputs:
         assert (None, 1, 1, 512) == model.get_layer("aux1_pool").output.shape
 
 
+class TestWeightsWithAuxiliaryHeads:
+    """`skip_head=True` leaves all heads out, on either side."""
+
+    @pytest.fixture
+    def trained(self) -> keras.Model:
+        return googlenet((80, 80, 3), 4, aux_outputs=True)
+
+    def written(self, kind: str, model: keras.Model, folder) -> object:
+        if kind == "model":
+            return model
+        if kind == ".keras":
+            model.save(folder / "model.keras")
+            return folder / "model.keras"
+        model.save_weights(folder / "model.weights.h5")
+        return folder / "model.weights.h5"
+
+    @pytest.mark.parametrize("kind", ["model", ".keras", ".weights.h5"])
+    def test_they_go_into_a_plain_network(self, kind, trained, tmp_path) -> None:
+        """Convolutions of the extra heads are heads too."""
+        model = googlenet((96, 96, 3), 3)
+        report = load_weights(model, self.written(kind, trained, tmp_path), skip_head=True)
+
+        assert ["predictions"] == report.skipped
+        assert {"aux1_conv", "aux2_fc", "predictions"} <= set(report.unused)
+        expected = trained.get_layer("inception_5b_1x1").get_weights()
+        np.testing.assert_equal(expected, model.get_layer("inception_5b_1x1").get_weights())
+
+    def test_a_plain_network_goes_into_one_with_heads(self, trained) -> None:
+        """All heads of the new network stay fresh."""
+        report = load_weights(trained, googlenet((96, 96, 3), 3), skip_head=True)
+
+        assert {"aux1_conv", "aux2_predictions", "predictions"} <= set(report.skipped)
+        assert ["predictions"] == report.unused
+
+    def test_the_first_output_alone_is_the_plain_network(self, trained) -> None:
+        """So its head can be kept where the classes are the same."""
+        model = googlenet((80, 80, 3), 4)
+        report = load_weights(model, keras.Model(trained.inputs, trained.outputs[0]))
+
+        assert ([], []) == report[1:]
+        assert "predictions" in report.loaded
+
+
 class TestTooSmall:
     """Without the heads 32 pixels are enough."""
 
@@ -539,8 +582,8 @@ class TestModule:
         x = inception_module(keras.Input((8, 8, 4)), **FILTERS, name="mixed")
         x = keras.layers.ReLU()(x)
         text = (
-            r"^`name` must be new to the network, because it names the layers\. Received: a "
-            rf"block called '{name}', which is there already\. Count on\.$"
+            r"^`name` must be new to the network, because it names the layers\. Received: "
+            rf"'{name}', which is there already\. Take another name\.$"
         )
 
         with pytest.raises(ValueError, match=text):

@@ -75,12 +75,12 @@ def test_a_block_is_a_letter_or_a_number(block) -> None:
 @pytest.mark.parametrize("add_block", [identity_block, conv_block])
 @pytest.mark.parametrize(("first", "second"), [("b", "b"), (2, "b"), ("c", 3)])
 def test_a_block_of_the_same_place_is_refused(add_block, first, second) -> None:
-    """Its layers would have the names of those in front; the error says what to count on."""
+    """Its layers would have the names of those in front."""
     x = conv_block(keras.Input((8, 8, 4)), 3, [2, 2, 4], stage=3, block=first)
     number = {"b": 2, 2: 2, "c": 3}[first]
     message = (
-        r"`block` must be new to the network, because it names the layers\. Received: a block "
-        rf"called 'conv3_block{number}', which is there already\. Count on\."
+        r"`block` must be new to the network, because it names the layers\. Received: "
+        rf"'conv3_block{number}', which is there already\. Take the next letter or number\."
     )
     with pytest.raises(ValueError, match=message):
         add_block(layers.ReLU()(x), 3, [2, 2, 4], stage=3, block=second)

@@ -385,7 +385,8 @@ class TestFiles:
         """The error says how the head can be left out."""
         build(4, include_top=True).save_weights(tmp_path / "saved.weights.h5")
         text = (
-            r"^The weights of 'predictions' must have the shapes .* left out by skip_head=True\.$"
+            r"^The weights of 'predictions' must have the shapes .*\. `load_weights\(\.\.\., "
+            r"skip_head=True\)` leaves the head out\.$"
         )
 
         with pytest.raises(ValueError, match=text):
@@ -396,7 +397,7 @@ class TestFiles:
         vggnet(SMALL, depth=11, include_top=False).save_weights(tmp_path / "saved.weights.h5")
 
         with pytest.raises(
-            ValueError, match=r"predictions without weights\. skip_head=True leaves"
+            ValueError, match=r"predictions without weights\. `load_weights\(\.\.\., skip_"
         ):
             vggnet(SMALL, depth=11, weights=tmp_path / "saved.weights.h5")
 

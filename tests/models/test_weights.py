@@ -21,7 +21,7 @@ WEIGHTS = Path(os.environ.get("CNNKIT_DATA", "no such folder")) / "weights"
 NAMES = ["block1_conv1", "block1_conv1_bn", "block2_conv1", "block2_conv1_bn", "fc1", "predictions"]
 BODY, HEAD = NAMES[:4], NAMES[4:]
 BUILD = r"Build the model that the weights belong to\.$"
-SKIP = r"skip_head=True leaves the head out\.$"
+SKIP = r"`load_weights\(\.\.\., skip_head=True\)` leaves the head out\.$"
 RULE = r"^Every layer must find its weights, and all weights their layer"
 
 
@@ -394,6 +394,15 @@ def plain(n_classes: int) -> keras.Model:
     return keras.Model(inputs, x)
 
 
+@pytest.mark.parametrize(
+    ("model", "source"), [(network(), None), ("model.keras", network()), (network(), [1])]
+)
+def test_what_is_no_model_or_source_is_refused(model, source) -> None:
+    """Swapped arguments too."""
+    with pytest.raises(TypeError, match=r"^`model` must be a Keras model, and `source` another or"):
+        load_weights(model, source)
+
+
 class TestHead:
     """skip_head leaves out what comes after the feature maps, on both sides."""
 
@@ -577,7 +586,7 @@ class TestUnchanged:
         text = (
             r"^The weights of 'predictions' must have the shapes \[\(5, 3\), \(3,\)\]\. "
             r"Received: \[\(5, 4\), \(4,\)\]\. "
-            r"A head of another size is left out by skip_head=True\.$"
+            rf"{SKIP}"
         )
 
         refuse(model, write(source, tmp_path), text)
@@ -938,12 +947,23 @@ class TestFiles:
 
         refuse(network(), path, r"^Could not read weights from '.*model\.keras': \S")
 
+    @pytest.mark.parametrize("content", [b"", b"no archive", None])
+    def test_a_keras_file_that_is_none(self, tmp_path, content) -> None:
+        """The error speaks of the file, which is there, and not of one that isn't found."""
+        path = tmp_path / "model.keras"
+        if content is None:
+            zipfile.ZipFile(path, "w").close()
+        else:
+            path.write_bytes(content)
+
+        refuse(network(), path, r"model\.keras': it is damaged, or no \.keras file\.$")
+
     def test_an_array_that_is_called_npz(self, tmp_path) -> None:
         """One array is no state dict."""
         np.save(tmp_path / "array.npy", np.zeros(3))
         path = (tmp_path / "array.npy").rename(tmp_path / "state.npz")
 
-        refuse(network(), path, r"^Could not read weights from '.*state\.npz': \S")
+        refuse(network(), path, r"state\.npz': it is damaged, or no \.npz file\.$")
 
     @pytest.mark.parametrize(
         "content",
@@ -965,11 +985,11 @@ class TestFiles:
         )
 
     def test_a_file_of_no_weights(self, tmp_path) -> None:
-        """An HDF5 file of something else fits no layer."""
+        """An HDF5 file of something else is told from weights of another network."""
         with h5py.File(tmp_path / "data.h5", "w") as file:
             file["data"] = np.zeros(3)
 
-        refuse(network(), tmp_path / "data.h5", rf"{RULE}, but no name fits\.")
+        refuse(network(), tmp_path / "data.h5", r"data\.h5': it holds no weights that belong to ")
 
     @pytest.mark.parametrize(
         ("ending", "package"),
@@ -1063,7 +1083,7 @@ class TestStateDicts:
         model = googlenet((64, 64, 3), 3, variant="torchvision")
         text = (
             r"^The weights of 'predictions' must have the shapes \[\(1024, 3\), \(3,\)\]\. "
-            r"Received: \[\(1024, 10\), \(10,\)\]\. A head of another size is left out by skip_"
+            r"Received: \[\(1024, 10\), \(10,\)\]\. `load_weights"
         )
 
         refuse(model, path, text)
