@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +16,10 @@ from numpy.typing import NDArray
 from cnnkit._transforms import ImageTransform, Transform, is_keras_layer
 from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.data._batches import BatchMaker, fresh_seed
-from cnnkit.data._caching import cached_in_file
+from cnnkit.data._caching import cached_in_file, key_of_files
 from cnnkit.data._loading import load_images
 from cnnkit.data._pipelines import batch_dataset, through_layer, usual_workers
+from cnnkit.data._recipes import ArrayMaker, Recipe
 from cnnkit.data._skipping import reasons_of
 from cnnkit.data._sources import Source, array_source, table_source
 from cnnkit.data._split import Split
@@ -132,22 +136,37 @@ def image_dataset(
     layer = transform if is_keras_layer(transform) else None
     change = None if transform is None or layer else ImageTransform(transform)
     make = BatchMaker(given.read, given.shape, change, "none" if layer else mode, fresh_seed(seed))
-    dataset = batch_dataset(
-        make,
-        given.targets,
-        given.length,
+    batched = partial(
+        batch_dataset,
+        targets=given.targets,
+        length=given.length,
         batch_size=batch_size,
         shuffle=shuffle,
-        initial_epoch=initial_epoch,
-        cached=keeps_batches,
+        epochs=itertools.count(initial_epoch),
         workers=workers,
     )
+    dataset = batched(make, cached=keeps_batches)
     if layer is not None:
         dataset = through_layer(dataset, layer, mode, given.shape, workers)
     dataset.class_names = given.class_names
     dataset.file_paths = given.file_paths
     dataset.skipped = skipped
+    if transform is None:
+        dataset.recipe = Recipe(
+            make,
+            given.length,
+            batch_size,
+            partial(_identity, given, source),
+            lambda array: batched(ArrayMaker(array, make.seed), cached=False),
+        )
     return dataset
+
+
+def _identity(given: Source, source: Any) -> str:
+    """Return what tells images from other images."""
+    if given.file_paths is not None:
+        return key_of_files(given.file_paths, ())
+    return hashlib.sha256(np.ascontiguousarray(source[0]).data).hexdigest()
 
 
 def _table_images(

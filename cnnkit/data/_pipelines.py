@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from cnnkit._transforms import check_same_shape
 from cnnkit.data._batches import BatchMaker, TargetMaker, order_of_epoch
+from cnnkit.data._recipes import ArrayMaker
 from cnnkit.preprocess import scale
 
 _MOST_WORKERS = 16  # by default: beyond it they wait for Python's lock, each with a batch in hand
@@ -30,13 +30,13 @@ def usual_workers(file_paths: Sequence[str] | None) -> int:
 
 
 def batch_dataset(
-    make: BatchMaker,
+    make: BatchMaker | ArrayMaker,
+    *,
     targets: TargetMaker | None,
     length: int,
-    *,
     batch_size: int,
     shuffle: bool,
-    initial_epoch: int,
+    epochs: Iterator[int],
     cached: bool,
     workers: int,
 ) -> Any:
@@ -54,7 +54,7 @@ def batch_dataset(
         length: How many images there are.
         batch_size: Images a batch.
         shuffle: If True, another order in each epoch.
-        initial_epoch: Number of the first epoch.
+        epochs: Gives the number of each epoch.
         cached: If True, keep the finished batches in memory.
         workers: Batches made at the same time; 0 for none but the one that is asked for.
     """
@@ -76,7 +76,7 @@ def batch_dataset(
         )
 
     together = _batches_a_call(make, batch_size) if workers else 1
-    places = _places(length, batch_size * together, shuffle, make.seed, initial_epoch)
+    places = _places(length, batch_size * together, shuffle, make.seed, epochs)
     parallel = {"num_parallel_calls": workers, "deterministic": True} if workers else {}
     dataset = places.map(load, **parallel)
     dataset = dataset.rebatch(batch_size) if together > 1 else dataset
@@ -86,7 +86,7 @@ def batch_dataset(
     return ahead(dataset, workers).with_options(_options(workers))
 
 
-def _batches_a_call(make: BatchMaker, batch_size: int) -> int:
+def _batches_a_call(make: BatchMaker | ArrayMaker, batch_size: int) -> int:
     size = batch_size * math.prod(make.shape) * np.dtype(make.dtype).itemsize
     return min(max(1, _BYTES_A_CALL // size), _MOST_BATCHES_A_CALL)
 
@@ -96,11 +96,9 @@ def ahead(dataset: Any, workers: int) -> Any:
     return dataset.prefetch(2) if workers else dataset
 
 
-def _places(length: int, batch_size: int, shuffle: bool, seed: int, initial_epoch: int) -> Any:
+def _places(length: int, batch_size: int, shuffle: bool, seed: int, epochs: Iterator[int]) -> Any:
     """Return a dataset of the epoch and the places of each batch, another epoch at each pass."""
     import tensorflow as tf
-
-    epochs = itertools.count(initial_epoch)
 
     def next_epoch() -> tuple[np.int64, NDArray[np.int64]]:
         epoch = next(epochs)
