@@ -1,6 +1,5 @@
 """Folding BatchNorm into the layers before it, for inference."""
 
-import itertools
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from cnnkit.models._graph import leaf_layers
+from cnnkit.models._graph import functional, is_graph, leaf_layers, nodes, place
 
 _LOGGER = logging.getLogger(__name__)
 Weight = NDArray[np.float64]
@@ -45,25 +44,11 @@ def fuse_batch_norm(model: keras.Model) -> keras.Model:
         >>> len(model.layers) - len(fused.layers)
         20
     """
-    fused = _Copier(_graph(model)).copy
+    fused = _Copier(functional(model)).copy
     left = [layer.name for layer in leaf_layers(fused) if _is_batch_norm(layer)]
     if left:
         _LOGGER.info("BatchNormalization that stays in %s: %s", model.name, ", ".join(left))
     return fused
-
-
-def _graph(model: keras.Model) -> keras.Model:
-    """Return a model's graph as a plain functional model."""
-    if not _is_model(model) or not model.built:
-        msg = (
-            "`model` must be a functional model, or a Sequential one that is built, so that its "
-            f"graph can be read. Received: {type(model).__name__}."
-        )
-        raise TypeError(msg)
-    if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    # Without a class of its own or what it is compiled for.
-    return keras.Model(model._inputs_struct, model._outputs_struct, name=model.name)
 
 
 class _Copier:
@@ -79,7 +64,7 @@ class _Copier:
         self.copy = self._copied(model)
 
     def _copied(self, model: keras.Model) -> keras.Model:
-        graph = _graph(model)
+        graph = functional(model)
         pairs = {id(layer): norm for layer, norm in self._pairs(graph)}
         folded = {id(norm) for norm in pairs.values()}
         gone: set[int] = set()
@@ -96,13 +81,13 @@ class _Copier:
 
         cloned = keras.models.clone_model(graph, clone_function=copy, call_function=call)
         for layer in graph.operations:
-            if id(layer) not in folded and not _is_model(layer):
+            if id(layer) not in folded and not is_graph(layer):
                 _give_weights(layer, self._twins.get(id(layer)), pairs.get(id(layer)))
         return cloned
 
     def _twin(self, layer: Any, norm: Any) -> Any:
         """Return a fresh layer like another, with a bias if it takes up a BatchNormalization."""
-        if _is_model(layer):
+        if is_graph(layer):
             return self._copied(layer)
         config = layer.get_config() | ({} if norm is None else {"use_bias": True})
         return type(layer).from_config(config)
@@ -111,14 +96,14 @@ class _Copier:
         """Yield each layer that can take up a BatchNormalization, with it."""
         outputs: dict[int, tuple[Any, ...]] = {}
         uses = defaultdict(list)
-        for node in itertools.chain.from_iterable(model._nodes_by_depth.values()):
-            outputs[id(node.operation)] = _place(node.outputs[0])
+        for node in nodes(model):
+            outputs[id(node.operation)] = place(node.outputs[0])
             for tensor in node.input_tensors:
-                uses[_place(tensor)].append(node.operation)
-        ends = {_place(tensor) for tensor in model.outputs}
+                uses[place(tensor)].append(node.operation)
+        ends = {place(tensor) for tensor in model.outputs}
         for layer in model.layers:
-            place = outputs.get(id(layer), ())
-            following = uses[place] if _takes_up(layer) and place not in ends else []
+            output = outputs.get(id(layer), ())
+            following = uses[output] if _takes_up(layer) and output not in ends else []
             once = all(self._calls[id(one)] == 1 for one in (layer, *following))
             if len(following) == 1 and once and _can_go(following[0]):
                 yield layer, following[0]
@@ -135,22 +120,11 @@ def _give_weights(layer: Any, twin: Any, norm: Any) -> None:
 
 def _calls(model: keras.Model) -> Iterator[int]:
     """Yield each layer that is called, as often as it is, in models inside too."""
-    for node in itertools.chain.from_iterable(model._nodes_by_depth.values()):
+    for node in nodes(model):
         yield id(node.operation)
     for layer in model.layers:
-        if _is_model(layer):
-            yield from _calls(_graph(layer))
-
-
-def _is_model(layer: Any) -> bool:
-    """Tell whether a layer is a model that does what its graph says, and nothing else."""
-    call = getattr(type(layer), "call", None)
-    return getattr(call, "__qualname__", "") in ("Functional.call", "Sequential.call")
-
-
-def _place(tensor: Any) -> tuple[Any, ...]:
-    operation, node, output = tensor._keras_history
-    return id(operation), node, output
+        if is_graph(layer):
+            yield from _calls(functional(layer))
 
 
 def _is_batch_norm(layer: Any) -> bool:

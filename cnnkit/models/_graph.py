@@ -68,6 +68,46 @@ def model_in(layer: Any) -> keras.Model | None:
     return inner if isinstance(inner, keras.Model) else None
 
 
+def functional(model: keras.Model, name: str = "model") -> keras.Model:
+    """Return a model's graph as a plain functional model that shares the layers.
+
+    Args:
+        model: The model.
+        name: What the caller calls it.
+
+    Raises:
+        TypeError: If it has no graph, as one that is a class of its own.
+    """
+    if not is_graph(model) or not model.built:
+        msg = (
+            f"`{name}` must be a functional model, or a Sequential one that is built, so that its "
+            f"graph can be read. Received: {type(model).__name__}."
+        )
+        raise TypeError(msg)
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    # Without a class of its own or what it is compiled for.
+    return keras.Model(model._inputs_struct, model._outputs_struct, name=model.name)
+
+
+def is_graph(layer: Any) -> bool:
+    """Tell whether a layer is a model that does what its graph says, and nothing else."""
+    call = getattr(type(layer), "call", None)
+    return getattr(call, "__qualname__", "") in ("Functional.call", "Sequential.call")
+
+
+def nodes(model: keras.Model) -> Iterator[Any]:
+    """Yield the calls that a functional model is made of, from the input on."""
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        yield from model._nodes_by_depth[depth]
+
+
+def place(tensor: Any) -> tuple[int, int, int]:
+    """Return what tells a symbolic tensor from all others."""
+    operation, node, output = tensor._keras_history
+    return id(operation), node, output
+
+
 def names_before(x: Any) -> set[str]:
     """Return the names of all layers and operations that a symbolic tensor comes from."""
     names: set[str] = set()
