@@ -55,7 +55,20 @@ SURFACE = {
         "simple_cnn",
         "vggnet",
     ],
-    "cnnkit.transfer": ["build_classifier", "fine_tune", "freeze", "trainable_summary", "unfreeze"],
+    "cnnkit.transfer": [
+        "LearningRateScan",
+        "build_classifier",
+        "cache_features",
+        "calibrate",
+        "find_learning_rate",
+        "fine_tune",
+        "freeze",
+        "layerwise_learning_rates",
+        "list_blocks",
+        "split_model",
+        "trainable_summary",
+        "unfreeze",
+    ],
     "cnnkit.viz": ["plot_history", "plot_pixel_histogram", "show_augmentations", "show_images"],
 }
 PACKAGES = [importlib.import_module(name) for name in SURFACE]

@@ -1,6 +1,7 @@
 """Checks of training data against the model, before hours are spent on a mistake."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -25,6 +26,34 @@ def count_batches(train: Any, batch_size: int) -> int:
             "`tf.data.experimental.assert_cardinality`."
         )
         raise ValueError(msg) from None
+
+
+def batch_size_of(train: Any, batch_size: int) -> int:
+    """Return the images in a batch: as given for arrays, else as in the first one."""
+    if isinstance(train, tuple):
+        return batch_size
+    return len(check_not_empty("train", train, batch_size)[0])
+
+
+def fit_arguments(train: Any, batch_size: int) -> dict[str, Any]:
+    """Return the arguments of `fit` for training data of any kind."""
+    if isinstance(train, tuple):
+        return {"x": train[0], "y": train[1], "batch_size": batch_size}
+    if hasattr(train, "element_spec"):
+        # A tf.data.Dataset has its own order, and Keras warns where it can't shuffle.
+        return {"x": train, "shuffle": False}
+    return {"x": train}
+
+
+def batches_of(data: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
+    """Yield the batches of one pass over arrays, a dataset or a PyDataset."""
+    if isinstance(data, tuple):
+        for start in range(0, len(data[0]), batch_size):
+            yield tuple(part[start : start + batch_size] for part in data)
+    elif hasattr(data, "__getitem__"):  # iterating over a PyDataset would go on for ever
+        yield from (data[place] for place in range(len(data)))
+    else:
+        yield from data
 
 
 def check_data(model: keras.Model, name: str, data: Any, batch_size: int) -> None:
@@ -53,14 +82,20 @@ def _check_kind(name: str, data: Any) -> None:
     raise ValueError(msg)
 
 
-def _sample(name: str, data: Any, batch_size: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return some images, and the targets of all arrays or of the first batch."""
-    batch = (data[0][:batch_size], data[1]) if isinstance(data, tuple) else next(iter(data), None)
+def check_not_empty(name: str, data: Any, batch_size: int) -> Any:
+    """Return the first batch of data, or raise if there is none."""
+    batch = next(batches_of(data, batch_size), None)
     if batch is None or not len(batch[0]):
         msg = f"`{name}` must hold at least one image. Received: none."
         raise ValueError(msg)
-    images, targets = map(keras.ops.convert_to_numpy, batch[:2])
-    return images, targets
+    return batch
+
+
+def _sample(name: str, data: Any, batch_size: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return some images, and the targets of all arrays or of the first batch."""
+    batch = check_not_empty(name, data, batch_size)
+    targets = data[1] if isinstance(data, tuple) else batch[1]
+    return keras.ops.convert_to_numpy(batch[0]), keras.ops.convert_to_numpy(targets)
 
 
 def _check_scaling(model: keras.Model, name: str, images: NDArray[Any]) -> None:

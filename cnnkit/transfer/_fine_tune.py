@@ -6,10 +6,12 @@ from typing import Any
 import keras
 
 from cnnkit._metric_names import lower_is_better
-from cnnkit._validation import check_whole_number
+from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.transfer._classifier import HEAD
-from cnnkit.transfer._data_checks import check_data, count_batches
+from cnnkit.transfer._data_checks import batch_size_of, check_data, count_batches, fit_arguments
 from cnnkit.transfer._freezing import freeze, renew_train_step, unfreeze
+from cnnkit.transfer._resuming import callbacks_of_stage, has_backup
+from cnnkit.transfer._stage_on_features import cut_for, fit_on_features
 
 _WARM_UP = 0.3  # of the steps of a stage, the share that fastai's one-cycle policy gives it
 _START = 1 / 25  # of the peak rate, likewise
@@ -25,6 +27,7 @@ def fine_tune(
     head: str | None = None,
     head_learning_rate: float = 1e-2,
     learning_rate: float = 1e-3,
+    cache: bool | str = "auto",
     batch_size: int = 32,
     monitor: str = "val_loss",
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -49,11 +52,16 @@ def fine_tune(
         head_learning_rate: Peak rate of the first stage.
         learning_rate: Peak rate of the second stage; if that ends worse than the first, which
             the history shows, lower it to 1e-4.
+        cache: Whether to run the frozen part once and train the head on what it gives: `"auto"`
+            where that can't change a bit of the result (arrays, datasets of `image_dataset` without
+            a transform) and the features take less than 2 GB; True for any data, whose images are
+            then taken as they come in one pass; or False.
         batch_size: Images a batch, for arrays.
         monitor: What the best epoch is best in: `"val_loss"` or another logged quantity. Losses
             and errors are the better the lower, all else the higher.
         callbacks: Keras callbacks, used in both stages; none that sets the learning rate. A
-            `CSVLogger` needs `append=True` to keep both.
+            `CSVLogger` needs `append=True` to keep both. With `BackupAndRestore` a run that was
+            killed goes on in its stage when it is started again.
         verbose: As in `fit`.
 
     Returns:
@@ -82,32 +90,37 @@ def fine_tune(
     check_whole_number("head_epochs", head_epochs, least=0)
     check_whole_number("epochs", epochs, least=0)
     check_whole_number("batch_size", batch_size)
+    if not isinstance(cache, bool):
+        check_one_of("cache", cache, ("auto", True, False))
     _check_callbacks(callbacks)
     head_names = _head_names(model, head)
     for name, data in (("train", train), ("validation", validation)):
         check_data(model, name, data, batch_size)
+    batch_size = batch_size_of(train, batch_size)
     steps = count_batches(train, batch_size)
     best = _BestWeights(monitor)
     history = _History()
-    options = {
-        "validation_data": validation,
-        "verbose": verbose,
-        **_train_options(train, batch_size),
-    }
     stages = (("head", head_epochs, head_learning_rate), ("all", epochs, learning_rate))
     try:
         for history.stage, count, rate in stages:
-            if not count:
+            if not count or (history.stage == "head" and has_backup(callbacks, "all")):
                 continue
             _set_stage(model, history.stage, head_names)
             renew_train_step(model, _one_cycle(rate, steps * count))
-            start = len(history.epoch)
-            model.fit(
-                initial_epoch=start,
-                epochs=start + count,
-                callbacks=[*callbacks, best, history],
-                **options,
-            )
+            start = _next_epoch(history, head_epochs)
+            running: dict[str, Any] = {
+                "initial_epoch": start,
+                "epochs": start + count,
+                "callbacks": [*callbacks_of_stage(callbacks, history.stage), best, history],
+                "verbose": verbose,
+            }
+            cut = cut_for(model, (train, validation), cache) if history.stage == "head" else None
+            if cut is not None:
+                fit_on_features(model, cut, train, validation, batch_size=batch_size, **running)
+            else:
+                options = fit_arguments(train, batch_size)
+                model.fit(validation_data=validation, **options, **running)
+            model._initial_epoch = None  # Keras would start the next `fit` where it resumed this
     finally:
         best.restore(model)
         renew_train_step(model, keras.optimizers.Adam(learning_rate / 10))
@@ -123,16 +136,6 @@ def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
             f"Received: {type(rival).__name__}. Leave it out, or train with `fit`."
         )
         raise ValueError(msg)
-
-
-def _train_options(train: Any, batch_size: int) -> dict[str, Any]:
-    """Return the arguments of `fit` for training data of any kind."""
-    if isinstance(train, tuple):
-        return {"x": train[0], "y": train[1], "batch_size": batch_size}
-    if hasattr(train, "element_spec"):
-        # A tf.data.Dataset has its own order, and Keras warns where it can't shuffle.
-        return {"x": train, "shuffle": False}
-    return {"x": train}
 
 
 def _head_names(model: keras.Model, head: str | None) -> list[str]:
@@ -174,6 +177,13 @@ def _one_cycle(peak: float, steps: int) -> keras.optimizers.Optimizer:
         warmup_steps=warm_up,
     )
     return keras.optimizers.Adam(schedule)
+
+
+def _next_epoch(history: "_History", head_epochs: int) -> int:
+    """Return the number of the epoch that a stage begins with."""
+    if history.epoch:
+        return history.epoch[-1] + 1
+    return head_epochs if history.stage == "all" else 0  # the head's may have been left out
 
 
 class _BestWeights(keras.callbacks.Callback):

@@ -4,7 +4,7 @@ Keras compiles the set of trainable weights into the train step at the first `fi
 after that goes on training, without a warning (keras#9550), unless the step is made anew.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,10 +12,15 @@ import keras
 
 from cnnkit._validation import check_whole_number
 from cnnkit.models._graph import leaf_layers, model_in
+from cnnkit.transfer._blocks import blocks_of
 
 
 def freeze(
-    model: keras.Model, *, first: int | None = None, names: Sequence[str] | None = None
+    model: keras.Model,
+    *,
+    first: int | None = None,
+    names: Sequence[str] | None = None,
+    blocks: Sequence[str] | None = None,
 ) -> keras.Model:
     """Stop layers from training; with no argument, all of them.
 
@@ -28,12 +33,16 @@ def freeze(
         first: Number of layers to freeze from the input on, counted as in `model.layers`, with
             the layers of a nested model in its place.
         names: Names of the layers to freeze; the name of a nested model means all of it.
+        blocks: Names of the blocks to freeze, from `list_blocks`.
 
     Returns:
         The same model, changed in place.
 
     Raises:
-        ValueError: If a name matches nothing or `first` is larger than the number of layers.
+        TypeError: If blocks are named of a model without a graph, as one that is a class of its
+            own.
+        ValueError: If the model isn't built, a name matches nothing, or `first` is larger than the
+            number of layers.
 
     Example:
         >>> from cnnkit.models import vggnet
@@ -42,12 +51,12 @@ def freeze(
         >>> [layer.name for layer in model.layers if layer.trainable and layer.weights][0]
         'block4_conv1'
     """
+    check_built(model)
     leaves = list(leaf_layers(model))
-    chosen = leaves if first is None and names is None else []
+    chosen = leaves if first is None and names is None and blocks is None else []
     if first is not None:
         chosen = leaves[: _count("first", first, leaves)]
-    if names is not None:
-        chosen = [*chosen, *_named(model, "names", names)]
+    chosen = [*chosen, *_named(model, "names", names), *_in_blocks(model, blocks)]
     _set_trainable(model, chosen, trainable=False)
     return model
 
@@ -58,6 +67,7 @@ def unfreeze(
     last: int | None = None,
     from_layer: str | None = None,
     names: Sequence[str] | None = None,
+    blocks: Sequence[str] | None = None,
     batch_norm: bool = False,
 ) -> keras.Model:
     """Let layers train again; with no argument, all of them.
@@ -73,13 +83,17 @@ def unfreeze(
         last: Number of layers to unfreeze, counted from the output.
         from_layer: Name of the first layer to unfreeze; all after it follow.
         names: Names of the layers to unfreeze; the name of a nested model means all of it.
+        blocks: Names of the blocks to unfreeze, from `list_blocks`.
         batch_norm: If True, unfreeze trained BatchNormalization too.
 
     Returns:
         The same model, changed in place, with a fresh train step as in `freeze`.
 
     Raises:
-        ValueError: If a name matches nothing or `last` is larger than the number of layers.
+        TypeError: If blocks are named of a model without a graph, as one that is a class of its
+            own.
+        ValueError: If the model isn't built, a name matches nothing, or `last` is larger than the
+            number of layers.
 
     Example:
         >>> from cnnkit.models import vggnet
@@ -88,19 +102,37 @@ def unfreeze(
         >>> [layer.name for layer in model.layers if layer.trainable and layer.weights][0]
         'block5_conv1'
     """
+    check_built(model)
     leaves = list(leaf_layers(model))
-    chosen = leaves if last is None and from_layer is None and names is None else []
+    chosen = leaves if (last, from_layer, names, blocks) == (None,) * 4 else []
     if last is not None:
         chosen = leaves[len(leaves) - _count("last", last, leaves) :]
     if from_layer is not None:
         start = leaves.index(_named(model, "from_layer", [from_layer])[0])
         chosen = [*chosen, *leaves[start:]]
-    if names is not None:
-        chosen = [*chosen, *_named(model, "names", names)]
+    chosen = [*chosen, *_named(model, "names", names), *_in_blocks(model, blocks)]
     if not batch_norm:
         chosen = [layer for layer in chosen if not _is_trained_batch_norm(layer)]
     _set_trainable(model, chosen, trainable=True)
     return model
+
+
+def check_built(model: keras.Model) -> None:
+    """Raise unless it is a model that has its weights."""
+    if not isinstance(model, keras.Model):
+        msg = f"`model` must be a Keras model. Received: {type(model).__name__}."
+        raise TypeError(msg)
+    if not model.built:
+        msg = (
+            "`model` must have its weights. Received: a model that is not built. Add a keras.Input "
+            "in front, or call it once."
+        )
+        raise ValueError(msg)
+
+
+def fresh_optimizer(model: keras.Model) -> Any:
+    """Return an optimizer of the same kind and settings as the model's."""
+    return type(model.optimizer).from_config(model.optimizer.get_config())
 
 
 def renew_train_step(model: keras.Model, optimizer: Any) -> None:
@@ -131,21 +163,43 @@ def _count(name: str, value: int, leaves: Sequence[Any]) -> int:
     return count
 
 
-def _named(model: keras.Model, argument: str, names: Sequence[str]) -> list[Any]:
+def _named(model: keras.Model, argument: str, names: Sequence[str] | None) -> list[Any]:
     """Return the leaves that are called `names` or lie in models called so, in the given order."""
-    if isinstance(names, str):
-        msg = f"`names` must be a list of names. Received: names={names!r}. Write [{names!r}]."
-        raise TypeError(msg)
     leaves: dict[str, list[Any]] = {}
-    for name, layer in _names_and_leaves(model):
+    for name, layer in _names_and_leaves(model) if names is not None else ():
         leaves.setdefault(name, []).append(layer)
-    unknown = [name for name in names if name not in leaves]
+    return _picked(leaves, argument, names, "layers of the model", "model.summary()")
+
+
+def _in_blocks(model: keras.Model, blocks: Sequence[str] | None) -> list[Any]:
+    """Return the leaves of the blocks that are called so."""
+    known = blocks_of(model) if blocks is not None else {}
+    picked = _picked(known, "blocks", blocks, "blocks of the model", "list_blocks(model)")
+    return [layer for layer in picked if hasattr(layer, "trainable")]
+
+
+def _picked(
+    groups: Mapping[str, list[Any]],
+    argument: str,
+    names: Sequence[str] | None,
+    what: str,
+    where: str,
+) -> list[Any]:
+    """Return all members of the groups that are named."""
+    if isinstance(names, str):
+        msg = (
+            f"`{argument}` must be a list of names. "
+            f"Received: {argument}={names!r}. Write [{names!r}]."
+        )
+        raise TypeError(msg)
+    chosen = [] if names is None else list(names)
+    unknown = [name for name in chosen if name not in groups]
     if unknown:
-        near = get_close_matches(unknown[0], leaves, n=3)
-        hint = f"The closest: {', '.join(near)}." if near else "See `model.summary()`."
-        msg = f"`{argument}` must name layers of the model. Received: {unknown!r}. {hint}"
+        near = get_close_matches(str(unknown[0]), groups, n=3)
+        hint = f"The closest: {', '.join(near)}." if near else f"See `{where}`."
+        msg = f"`{argument}` must name {what}. Received: {unknown!r}. {hint}"
         raise ValueError(msg)
-    return [layer for name in names for layer in leaves[name]]
+    return [layer for name in chosen for layer in groups[name]]
 
 
 def _names_and_leaves(model: keras.Model) -> Iterator[tuple[str, Any]]:
@@ -173,7 +227,7 @@ def _set_trainable(model: keras.Model, chosen: Sequence[Any], *, trainable: bool
     """
     optimizer = None
     if model.compiled:  # made first: where that fails nothing has changed
-        optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+        optimizer = fresh_optimizer(model)
     states = {id(layer): layer.trainable for layer in leaf_layers(model)}
     states.update({id(layer): trainable for layer in chosen})
     for container in _containers(model):

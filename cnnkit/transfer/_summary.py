@@ -6,6 +6,7 @@ import keras
 import pandas as pd
 
 from cnnkit.models._graph import leaf_layers
+from cnnkit.transfer._freezing import check_built
 
 
 def trainable_summary(model: keras.Model) -> pd.DataFrame:
@@ -19,6 +20,9 @@ def trainable_summary(model: keras.Model) -> pd.DataFrame:
         and `trainable`. `table.attrs["stale"]` is True, and a warning is given, when the compiled
         train step does not know this state: `trainable` was set by hand after the first `fit`.
 
+    Raises:
+        ValueError: If the model isn't built.
+
     Example:
         >>> from cnnkit.models import vggnet
         >>> from cnnkit.transfer import freeze, trainable_summary
@@ -29,6 +33,7 @@ def trainable_summary(model: keras.Model) -> pd.DataFrame:
         1  block1_conv2  Conv2D       36928      False
         2  block2_conv1  Conv2D       73856       True
     """
+    check_built(model)
     rows = [
         (
             layer.name,

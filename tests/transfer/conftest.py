@@ -28,6 +28,12 @@ def backbone(rng) -> keras.Model:
 
 
 @pytest.fixture
+def new_backbone():
+    """Return a function that makes the same backbone again."""
+    return lambda: make_backbone(np.random.default_rng(0))
+
+
+@pytest.fixture
 def classifier(backbone) -> keras.Model:
     return build_classifier(backbone, 3)
 

@@ -277,3 +277,56 @@ def test_a_negative_count_is_refused(function, argument, classifier) -> None:
     """Counts are whole numbers from 0."""
     with pytest.raises(ValueError, match=rf"`{argument}` must be a whole number of at least 0"):
         function(classifier, **{argument: -1})
+
+
+@pytest.mark.parametrize("function", [freeze, unfreeze, trainable_summary])
+def test_a_model_without_weights_is_refused(function) -> None:
+    """Nothing is known of its layers yet."""
+    model = keras.Sequential([keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match=r"`model` must have its weights\..*Add a keras\.Input"):
+        function(model)
+
+
+@pytest.mark.parametrize("function", [freeze, unfreeze, trainable_summary])
+def test_what_is_no_model_is_refused(function) -> None:
+    """A layer or a path, for example."""
+    with pytest.raises(TypeError, match=r"`model` must be a Keras model\. Received: str\."):
+        function("model.keras")
+
+
+class Written(keras.Model):
+    """A model that is a class of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = keras.layers.Dense(4, name="body")
+        self.head = keras.layers.Dense(3, name="head")
+
+    def call(self, inputs):
+        return self.head(self.body(inputs))
+
+
+def test_a_model_of_a_class_of_its_own_is_frozen_by_name(data, changes) -> None:
+    """Its layers have names, though no order and no blocks."""
+    model = Written()
+    model(np.zeros((1, 6)))
+    model.compile("adam", loss="mse")
+    freeze(model, names=["body"])
+
+    assert {"head"} == changes(model, np.ones((12, 6)), data[1])
+    with pytest.raises(TypeError, match=r"`model` must be a functional model.*Received: Written"):
+        freeze(model, blocks=["body"])
+
+
+def test_blocks_are_frozen_by_name(classifier, data, changes) -> None:
+    """What `list_blocks` calls a block can be frozen and unfrozen."""
+    freeze(classifier, blocks=["conv1"])
+    unfreeze(freeze(classifier), blocks=["conv2", "head"])
+
+    assert {"conv2", "head_predictions"} == changes(classifier, *data)
+
+
+def test_an_unknown_block_is_refused_with_the_closest(classifier) -> None:
+    """The error says where the names are."""
+    with pytest.raises(ValueError, match=r"`blocks` must name blocks of the model\..*conv2"):
+        freeze(classifier, blocks=["conv22"])

@@ -1,0 +1,119 @@
+"""Confidence that means something: temperature scaling."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from cnnkit.transfer._data_checks import batches_of, check_not_empty
+from cnnkit.transfer._freezing import fresh_optimizer
+
+_NAME = "temperature"
+_LOWEST, _HIGHEST = np.log(0.05), np.log(20.0)  # of a temperature that makes sense
+
+
+def calibrate(model: keras.Model, validation: Any, *, batch_size: int = 32) -> keras.Model:
+    """Return a model whose probabilities agree with how often it is right.
+
+    Networks are surer than they should be. Dividing what goes into the softmax by one number, the
+    temperature, mends most of it and leaves every prediction as it is (Guo et al., "On calibration
+    of modern neural networks", 2017, arXiv:1706.04599). The number is the one that makes the
+    validation data most likely; the model must not have been trained on them.
+
+    Args:
+        model: A classifier that ends with a softmax, or with one sigmoid unit. It isn't changed.
+        validation: Arrays `(images, targets)`, a dataset or a PyDataset with one-hot or whole
+            number targets.
+        batch_size: Images a batch, for arrays.
+
+    Returns:
+        A model with the same layers and weights and one `Rescaling` layer more, named
+        `temperature`, in front of the softmax; it shares all weights but those of the last layer.
+        It is compiled with the same loss and metrics if the given one is.
+
+    Raises:
+        ValueError: If the model doesn't end with a softmax or sigmoid, or there are no images.
+
+    Example:
+        >>> import numpy as np
+        >>> from cnnkit.models import simple_cnn
+        >>> from cnnkit.transfer import calibrate
+        >>> model = simple_cnn((8, 8, 1), 3, filters=(4,), mode="unit")
+        >>> images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1), dtype=np.uint8)
+        >>> calibrated = calibrate(model, (images, np.arange(30) % 3))
+        >>> calibrated.get_layer("temperature").scale > 0
+        True
+    """
+    logits, finish = _open_end(model)
+    values, targets = _collect(keras.Model(model.inputs, logits), validation, batch_size)
+    temperature = _best_temperature(values, targets)
+    x = layers.Rescaling(1 / temperature, dtype="float32", name=_NAME)(logits)
+    for layer in finish:
+        x = layer(x)
+    calibrated = keras.Model(model.inputs, x, name=model.name)
+    if model.compiled:
+        settings = model._compile_config.config | {"optimizer": fresh_optimizer(model)}
+        calibrated.compile(**settings)
+        if model.optimizer.built:  # or Keras warns when it loads the saved model
+            calibrated.optimizer.build(calibrated.trainable_variables)
+    return calibrated
+
+
+def _open_end(model: keras.Model) -> tuple[Any, list[Any]]:
+    """Return what goes into the softmax, and fresh layers that follow it."""
+    finish: list[Any] = []
+    x = model.outputs[0]
+    layer = x._keras_history.operation
+    while isinstance(layer, layers.Identity):
+        finish.insert(0, layers.Identity.from_config(layer.get_config()))
+        x = layer.input
+        layer = x._keras_history.operation
+    is_softmax = isinstance(layer, layers.Softmax)
+    activation = keras.activations.softmax if is_softmax else getattr(layer, "activation", None)
+    if activation not in (keras.activations.softmax, keras.activations.sigmoid):
+        msg = (
+            "`model` must end with a softmax or a sigmoid. Received: a model that ends with "
+            f"{layer.name!r}. Add keras.layers.Softmax behind logits."
+        )
+        raise ValueError(msg)
+    finish.insert(0, layers.Activation(activation, dtype="float32", name="calibrated"))
+    if not hasattr(layer, "kernel"):
+        before = layer.input._keras_history.operation
+        return (before.input if before.name == _NAME else layer.input), finish
+    linear = type(layer).from_config(layer.get_config() | {"activation": "linear"})
+    logits = linear(layer.input)
+    linear.set_weights(layer.get_weights())
+    return logits, finish
+
+
+def _collect(
+    model: keras.Model, data: Any, batch_size: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return logits `(images, units)` and class numbers of all images."""
+    check_not_empty("validation", data, batch_size)
+    logits, targets = [], []
+    for images, labels in batches_of(data, batch_size):
+        logits.append(np.asarray(model.predict_on_batch(images), dtype=np.float64))
+        targets.append(np.asarray(labels))
+    given = np.concatenate(targets)
+    given = given.reshape(len(given), -1)
+    numbers = given.argmax(axis=1) if given.shape[1] > 1 else given[:, 0]
+    return np.concatenate(logits), numbers.astype(np.int64)
+
+
+def _best_temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
+    """Return the temperature at which the targets are most likely."""
+    if logits.shape[1] == 1:  # one unit: the other class has the logit 0
+        logits = np.hstack([np.zeros_like(logits), logits])
+
+    def unlikely(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        own = scaled[np.arange(len(targets)), targets]
+        return float((logsumexp(scaled, axis=1) - own).mean())
+
+    best = minimize_scalar(unlikely, bounds=(_LOWEST, _HIGHEST), method="bounded")
+    return float(np.exp(best.x))

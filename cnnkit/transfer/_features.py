@@ -1,0 +1,214 @@
+"""What the frozen part of a model makes of all images, once."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, BinaryIO
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cnnkit._kept_files import HEADER, checked_path, kept_file
+from cnnkit._validation import check_whole_number
+from cnnkit.models._graph import leaf_layers
+from cnnkit.transfer._blocks import cut_points
+from cnnkit.transfer._data_checks import batches_of
+from cnnkit.transfer._splitting import flattened, split_model
+
+_TITLE = b"cnnkit cache of features\n"
+Images = NDArray[Any]
+
+
+def cache_features(
+    model: keras.Model,
+    data: Any,
+    *,
+    at: str | None = None,
+    cache: str | os.PathLike[str] = "memory",
+    fixed: bool = False,
+    batch_size: int = 32,
+    progress: bool = True,
+) -> Any:
+    """Run the frozen part of a model once over all images, to train the rest on what it gives.
+
+    Training the second part of `split_model` on the features trains the model: they share their
+    layers. Every loss is what it would have been, without the work of the frozen part in each
+    epoch.
+
+    Args:
+        model: A model whose layers up to the cut are frozen.
+        data: Arrays `(images, targets)`, or a dataset of `cnnkit.data.image_dataset` without a
+            transform. Another dataset or PyDataset, whose images may differ from epoch to epoch
+            without anybody seeing it, is taken only with `fixed=True`.
+        at: Where to cut, as in `split_model`; by default behind the last layer that all in front
+            of is frozen.
+        cache: `"memory"`, or a file for the features, which serves later runs too: one that was
+            made by other weights or of other images is made anew.
+        fixed: If True, take the images of any data as they come in one pass, in its order.
+        batch_size: Images a batch, for arrays.
+        progress: If True, show a progress bar.
+
+    Returns:
+        Arrays `(features, targets)`; for a dataset of `image_dataset` a dataset with its batches,
+        order and seed, of features in place of images.
+
+    Raises:
+        ValueError: If the model can't be cut there, something in front of the cut trains or is
+            random, or the data may change from epoch to epoch.
+
+    Example:
+        >>> import numpy as np
+        >>> from cnnkit.models import simple_cnn
+        >>> from cnnkit.transfer import build_classifier, cache_features, freeze, split_model
+        >>> backbone = freeze(simple_cnn((8, 8, 1), 2, filters=(4,), include_top=False))
+        >>> model = build_classifier(backbone, 2, mode="unit")
+        >>> images = np.zeros((6, 8, 8, 1), dtype=np.uint8)
+        >>> data = images, np.eye(2)[[0, 1] * 3]
+        >>> features, targets = cache_features(model, data, progress=False)
+        >>> features.shape
+        (6, 4)
+    """
+    check_whole_number("batch_size", batch_size)
+    bottom, _ = split_model(model, last_frozen(model) if at is None else at)
+    _check_frozen(bottom)
+    run = partial(_run, bottom, cache=cache, progress=progress)
+    recipe = getattr(data, "recipe", None)
+    if isinstance(data, tuple):
+        return run(_slices(data[0], batch_size), len(data[0]), _key_of(data[0])), data[1]
+    if recipe is not None:
+        return recipe.over(run(recipe.batches(), recipe.length, recipe.key))
+    if not fixed:
+        msg = (
+            "`data` must be arrays or a dataset of `image_dataset` without a transform: of another "
+            f"nobody can tell whether its images stay the same. Received: {type(data).__name__}. "
+            "If they do, pass fixed=True."
+        )
+        raise ValueError(msg)
+    if cache != "memory":
+        msg = (
+            "`cache` must be 'memory' for data that can't be told from other data. "
+            f"Received: cache={cache!r}."
+        )
+        raise ValueError(msg)
+    return _one_pass(bottom, data, batch_size, progress)
+
+
+def random_layers(model: keras.Model) -> list[str]:
+    """Return the names of the layers that draw at random in training."""
+    return [layer.name for layer in leaf_layers(model) if _is_random(layer)]
+
+
+def _is_random(layer: Any) -> bool:
+    return hasattr(layer, "seed") and getattr(layer, "rate", 1) != 0
+
+
+def last_frozen(model: keras.Model) -> str:
+    """Return the name of the last place in front of which all is frozen, and something is."""
+    last: str | None = None
+    weighted = False
+    for piece, cut in cut_points(flattened(model)):
+        if any(getattr(x, "trainable_weights", ()) or _is_random(x) for x in piece):
+            break
+        weighted = weighted or any(getattr(x, "weights", ()) for x in piece)
+        last = piece[-1].name if weighted and cut is not None else last
+    if last is None:
+        msg = (
+            "`model` must be frozen in front of the cut. Received: a model whose first layers "
+            "train or are random. Call `freeze` first."
+        )
+        raise ValueError(msg)
+    return last
+
+
+def _check_frozen(bottom: keras.Model) -> None:
+    live = [layer.name for layer in leaf_layers(bottom) if layer.trainable_weights]
+    drawn = random_layers(bottom)
+    if live or drawn:
+        what = "layers that train" if live else "layers that draw at random"
+        msg = (
+            "All in front of the cut must give the same in every epoch. "
+            f"Received: {what}, {', '.join((live or drawn)[:3])}. "
+            f"{'Call `freeze`, or cut' if live else 'Cut'} further in front."
+        )
+        raise ValueError(msg)
+
+
+def _slices(images: Images, batch_size: int) -> Iterator[Images]:
+    for start in range(0, len(images), batch_size):
+        yield images[start : start + batch_size]
+
+
+def _run(
+    bottom: keras.Model,
+    batches: Iterator[Images],
+    length: int,
+    key: str,
+    *,
+    cache: str | os.PathLike[str],
+    progress: bool,
+) -> NDArray[Any]:
+    """Return the features `(images, …)` of all batches, from memory or a file."""
+    shape = (length, *bottom.output_shape[1:])
+    if None in shape:
+        msg = (
+            "`model` must have a fixed image size in front of the cut. "
+            f"Received: features of shape {bottom.output_shape}."
+        )
+        raise ValueError(msg)
+    kind = np.dtype(bottom.output.dtype if bottom.output.dtype != "bfloat16" else "float32")
+
+    def fill(features: NDArray[Any]) -> None:
+        done = 0
+        with tqdm(total=length, desc="features", disable=not progress, unit="image") as bar:
+            for images in batches:
+                features[done : done + len(images)] = bottom.predict_on_batch(images)
+                done += len(images)
+                bar.update(len(images))
+
+    if cache == "memory":
+        features = np.empty(shape, kind)
+        fill(features)
+        return features
+    path = checked_path(cache, _TITLE, "cache_features")
+    whole = _key_of_model(bottom, key, shape)
+    write = partial(_fill_file, fill, shape, kind)
+    with kept_file(path, _TITLE, whole, int(np.prod(shape)) * kind.itemsize, write) as file:
+        return np.memmap(file, dtype=kind, mode="r", offset=HEADER, shape=shape)
+
+
+def _fill_file(
+    fill: Callable[[NDArray[Any]], None], shape: tuple[int, ...], kind: Any, file: BinaryIO
+) -> None:
+    file.flush()
+    file.truncate(HEADER + int(np.prod(shape)) * kind.itemsize)
+    features = np.memmap(file, dtype=kind, mode="r+", offset=HEADER, shape=shape)
+    fill(features)
+    features.flush()
+
+
+def _key_of(images: Images) -> str:
+    """Return a number for the pixels of arrays."""
+    digest = hashlib.sha256(repr((images.shape, str(images.dtype))).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    return digest.hexdigest()
+
+
+def _key_of_model(bottom: keras.Model, key: str, shape: tuple[int, ...]) -> str:
+    """Return a number for what a model makes of images."""
+    told = [layer.get_config() for layer in leaf_layers(bottom)]
+    digest = hashlib.sha256(json.dumps((key, shape, told), default=str).encode())
+    for weight in bottom.weights:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).data)
+    return digest.hexdigest()
+
+
+def _one_pass(bottom: keras.Model, data: Any, batch_size: int, progress: bool) -> Any:
+    features, targets = [], []
+    for images, labels in tqdm(batches_of(data, batch_size), "features", disable=not progress):
+        features.append(bottom.predict_on_batch(images))
+        targets.append(np.asarray(labels))
+    return np.concatenate(features), np.concatenate(targets)

@@ -1,0 +1,122 @@
+"""A learning rate for each part of a model.
+
+Keras has none: `MultiOptimizer` keeps a rate for each optimizer, which every callback that sets
+"the" rate overwrites (keras#21741). Here one rate is multiplied where it is used.
+"""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import keras
+
+_NOT_ALONE = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")  # they have no rate of their own
+
+
+def layerwise_learning_rates(
+    optimizer: keras.optimizers.Optimizer, multipliers: Mapping[str, float]
+) -> keras.optimizers.Optimizer:
+    """Return an optimizer of the same kind and settings with a rate for each part of the model.
+
+    Schedules, callbacks that set the rate, weight decay, clipping, averaging and loss scaling work
+    as before: each layer's rate is the optimizer's, at any time, times its own multiplier.
+
+    Args:
+        optimizer: Any optimizer of Keras or a class derived from one; it isn't changed.
+        multipliers: Multiplier of the rate by the name of a layer; 1 where a layer isn't named.
+            For whole blocks take the names from `list_blocks`.
+
+    Returns:
+        A fresh optimizer. A model that is saved with it needs `import cnnkit.transfer` before it is
+        loaded, or `compile=False`.
+
+    Raises:
+        TypeError: If the optimizer has no rate of its own, as `LossScaleOptimizer`.
+        ValueError: If a multiplier is negative. At the first step, if a name belongs to no layer
+            that trains.
+
+    Example:
+        >>> import keras
+        >>> from cnnkit.models import vggnet
+        >>> from cnnkit.transfer import layerwise_learning_rates, list_blocks
+        >>> model = vggnet((32, 32, 3), depth=11)
+        >>> early = sum(list_blocks(model)["layers"][:3], [])
+        >>> optimizer = layerwise_learning_rates(
+        ...     keras.optimizers.Adam(1e-3), {name: 0.1 for name in early if "conv" in name}
+        ... )
+        >>> model.compile(optimizer, loss="categorical_crossentropy")
+    """
+    kind = type(optimizer)
+    if not isinstance(optimizer, keras.optimizers.Optimizer) or kind.__name__ in _NOT_ALONE:
+        msg = (
+            "`optimizer` must be a Keras optimizer with a learning rate of its own. "
+            f"Received: {kind.__name__}. Give the optimizer inside it."
+        )
+        raise TypeError(msg)
+    wrong = {name: factor for name, factor in multipliers.items() if not factor >= 0}
+    if wrong:
+        msg = f"`multipliers` must be numbers of at least 0. Received: {wrong!r}."
+        raise ValueError(msg)
+    is_keras = kind.__module__.startswith("keras.")  # PyTorch's backend has twins of these names
+    layerwise = _LAYERWISE[kind.__name__] if is_keras else _layerwise(kind)
+    config = optimizer.get_config() | {"multipliers": dict(multipliers)}
+    return layerwise.from_config(config)
+
+
+class _Layerwise:
+    """What is put in front of an optimizer's class."""
+
+    _factor = 1.0  # of the rate that is being used
+
+    def __init__(self, *args: Any, multipliers: Mapping[str, float], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.multipliers = dict(multipliers)
+
+    def build(self, variables: Sequence[Any]) -> None:
+        layers = {_layer_of(variable) for variable in variables}
+        unknown = [name for name in self.multipliers if name not in layers]
+        if unknown:
+            near = get_close_matches(unknown[0], layers, n=3)
+            msg = (
+                f"`multipliers` must name layers that train. Received: {unknown!r}. "
+                f"The closest: {', '.join(near) or 'none'}."
+            )
+            raise ValueError(msg)
+        self._factors = [self.multipliers.get(_layer_of(variable), 1.0) for variable in variables]
+        super().build(variables)  # type: ignore[misc]  # the next class is an optimizer
+
+    def get_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = super().get_config()  # type: ignore[misc]
+        return config | {"multipliers": self.multipliers}
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        factor = self._factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
+        super().update_step(gradient, variable, learning_rate * factor)  # type: ignore[misc]
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        for variable in variables:
+            self._factor = self.multipliers.get(_layer_of(variable), 1.0)
+            super()._apply_weight_decay([variable])  # type: ignore[misc]
+        self._factor = 1.0
+
+    def _get_current_learning_rate(self) -> Any:
+        rate = super()._get_current_learning_rate()  # type: ignore[misc]
+        return rate if self._factor == 1 else rate * self._factor
+
+
+def _layer_of(variable: Any) -> str:
+    return str(variable.path).split("/")[-2]
+
+
+def _layerwise(kind: type) -> Any:
+    return type(f"Layerwise{kind.__name__}", (_Layerwise, kind), {"__module__": __name__})
+
+
+# Registered, so that a model saved in mid-training can be loaded and goes on.
+_LAYERWISE = {
+    name: keras.saving.register_keras_serializable("cnnkit")(_layerwise(kind))
+    for name, kind in vars(keras.optimizers).items()
+    if isinstance(kind, type)
+    and issubclass(kind, keras.optimizers.Optimizer)
+    and name not in _NOT_ALONE
+}

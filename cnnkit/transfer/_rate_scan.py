@@ -1,0 +1,167 @@
+"""The learning rate range test."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cnnkit._validation import check_whole_number
+from cnnkit.transfer._data_checks import batches_of, check_not_empty
+from cnnkit.transfer._freezing import fresh_optimizer, renew_train_step
+
+_DIVERGED = 4.0  # times the smallest loss: nothing is learned beyond
+
+
+class LearningRateScan(NamedTuple):
+    """What `find_learning_rate` has found.
+
+    Attributes:
+        learning_rates: The rate of each step.
+        losses: The loss of each step's batch.
+        suggestion: A rate to train with.
+    """
+
+    learning_rates: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    suggestion: float
+
+
+def find_learning_rate(
+    model: keras.Model,
+    data: Any,
+    *,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    steps: int = 100,
+    batch_size: int = 32,
+    progress: bool = True,
+) -> LearningRateScan:
+    """Train with a rate that rises at every step, and suggest one; the model stays as it is.
+
+    The range test of Smith, "Cyclical learning rates for training neural networks", 2017,
+    arXiv:1506.01186. Suggested is a rate from the middle of the longest way down, as in fastai's
+    "valley": the steepest place alone is mostly noise. It stops where the loss explodes.
+
+    Args:
+        model: A compiled model. Its weights, its optimizer and the states of its random layers are
+            restored, bit for bit, and so are the global ones of Python and NumPy.
+        data: Arrays `(images, targets)`, a dataset or a PyDataset, as for `fit`; it is begun again
+            as often as needed.
+        lowest: First rate.
+        highest: Last rate.
+        steps: Batches to train on.
+        batch_size: Images a batch, for arrays.
+        progress: If True, show a progress bar.
+
+    Returns:
+        The rates, the losses and the suggestion; `cnnkit.viz.plot_learning_rate` draws them.
+
+    Raises:
+        ValueError: If the model isn't compiled, its optimizer has a schedule in place of a rate,
+            or the loss is not a number at the first step.
+
+    Example:
+        >>> import numpy as np
+        >>> from cnnkit.models import simple_cnn
+        >>> from cnnkit.transfer import find_learning_rate
+        >>> model = simple_cnn((8, 8, 1), 2, filters=(4,), mode="unit")
+        >>> model.compile("adam", loss="sparse_categorical_crossentropy")
+        >>> images = np.zeros((64, 8, 8, 1), dtype=np.uint8)
+        >>> scan = find_learning_rate(model, (images, np.arange(64) % 2), progress=False)
+        >>> 1e-6 < scan.suggestion < 1
+        True
+    """
+    check_whole_number("steps", steps, least=10)
+    check_whole_number("batch_size", batch_size)
+    _check_model(model)
+    if not 0 < lowest < highest:
+        msg = (
+            "`lowest` must be above 0 and below `highest`. "
+            f"Received: lowest={lowest!r}, highest={highest!r}."
+        )
+        raise ValueError(msg)
+    check_not_empty("data", data, batch_size)
+    rates = np.geomspace(lowest, highest, steps)
+    losses: list[float] = []
+    with _restored(model):
+        batches = itertools.chain.from_iterable(
+            batches_of(data, batch_size) for _ in itertools.count()
+        )
+        for rate in tqdm(rates, "rates", disable=not progress):
+            model.optimizer.learning_rate = rate
+            model.reset_metrics()
+            loss = model.train_on_batch(*next(batches), return_dict=True)["loss"]
+            losses.append(float(loss))
+            if not np.isfinite(losses[-1]) or losses[-1] > _DIVERGED * min(losses):
+                break
+    finite = np.isfinite(losses)
+    if not finite[0]:
+        msg = (
+            "The loss must be a number at the first step. "
+            f"Received: {losses[0]}. Check the scaling of the images and the labels."
+        )
+        raise ValueError(msg)
+    kept = np.array(losses)[finite]
+    return LearningRateScan(rates[: len(kept)], kept, float(rates[_valley(_smooth(kept))]))
+
+
+def _check_model(model: keras.Model) -> None:
+    if not model.compiled:
+        msg = (
+            "`model` must be compiled. Received: a model without loss. Call `model.compile` first."
+        )
+        raise ValueError(msg)
+    rate = model.optimizer.get_config()["learning_rate"]
+    if isinstance(rate, dict):  # the configuration of a schedule
+        msg = (
+            "`model` must be compiled with a number as learning rate, because the test sets it. "
+            "Received: a schedule. Compile it with any number first."
+        )
+        raise ValueError(msg)  # noqa: TRY004  # the type is right, its setting isn't
+
+
+@contextmanager
+def _restored(model: keras.Model) -> Iterator[None]:
+    """Give the model another optimizer of the same settings; put back everything at the end."""
+    optimizer = model.optimizer
+    values = [keras.ops.convert_to_numpy(variable).copy() for variable in model.variables]
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002  # what other code may use
+    renew_train_step(model, fresh_optimizer(model))
+    try:
+        yield
+    finally:
+        renew_train_step(model, optimizer)
+        for variable, value in zip(model.variables, values, strict=False):
+            variable.assign(value)
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+
+
+def _smooth(losses: NDArray[np.float64], weight: float = 0.9) -> NDArray[np.float64]:
+    """Return the exponential mean of losses, without the bias of its beginning."""
+    mean, smooth = 0.0, np.empty_like(losses)
+    for step, loss in enumerate(losses):
+        mean = weight * mean + (1 - weight) * loss
+        smooth[step] = mean / (1 - weight ** (step + 1))
+    return smooth
+
+
+def _valley(losses: NDArray[np.float64]) -> int:
+    """Return half-way back along the longest decreasing subsequence from its end.
+
+    Counted back by its own length, as in fastai: a few noisy steps in front, where nothing is
+    learned yet, don't pull it down.
+    """
+    lengths = np.ones(len(losses), dtype=int)
+    for step in range(1, len(losses)):
+        higher = np.flatnonzero(losses[:step] > losses[step])
+        if higher.size:
+            lengths[step] = lengths[higher].max() + 1
+    last = int(lengths.argmax())
+    return last - int(lengths[last]) // 2

@@ -1,0 +1,101 @@
+"""Training the head of a model on features, as if the whole model were trained."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from cnnkit.transfer._data_checks import count_batches, fit_arguments
+from cnnkit.transfer._features import cache_features, last_frozen
+from cnnkit.transfer._splitting import split_model
+
+_MOST_BYTES = 2**31  # of features: more are not kept unasked
+
+
+def cut_for(model: keras.Model, data: Sequence[Any], cache: str | bool) -> str | None:
+    """Return where a model is cut for a stage of training, or None to train it whole.
+
+    Args:
+        model: The model, with what doesn't train frozen.
+        data: Training and validation data.
+        cache: As in `fine_tune`.
+    """
+    if cache is False:
+        return None
+    if cache is True:
+        return last_frozen(model)
+    counts = [_length(part) for part in data]
+    try:
+        at = last_frozen(model)
+    except ValueError:
+        return None
+    shape = split_model(model, at)[0].output_shape[1:]
+    if None in counts or None in shape:
+        return None
+    size = 4 * math.prod(shape) * sum(count or 0 for count in counts)
+    return at if size <= _MOST_BYTES else None
+
+
+def _length(data: Any) -> int | None:
+    """Return the number of images of data that are the same in every epoch, or None."""
+    if isinstance(data, tuple):
+        return len(data[0])
+    recipe = getattr(data, "recipe", None)
+    return None if recipe is None else int(recipe.length)
+
+
+def fit_on_features(
+    model: keras.Model,
+    at: str,
+    train: Any,
+    validation: Any,
+    *,
+    batch_size: int,
+    epochs: int,
+    initial_epoch: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: str | int,
+) -> None:
+    """Do what `model.fit` would do, with all in front of the cut run once.
+
+    Callbacks see the whole model, whose optimizer is the one that works.
+    """
+    features = [
+        cache_features(model, data, at=at, fixed=True, batch_size=batch_size, progress=verbose != 0)
+        for data in (train, validation)
+    ]
+    top = split_model(model, at)[1]
+    top.compile(**model._compile_config.config | {"optimizer": model.optimizer})
+    top.history = None  # `fit` returns it; the history is the whole model's
+    model.stop_training = False
+    whole = keras.callbacks.CallbackList(
+        [*callbacks, _Handing(top)],
+        add_progbar=verbose != 0,
+        model=model,
+        epochs=epochs,
+        steps=count_batches(features[0], batch_size),
+        verbose=1 if verbose == "auto" else verbose,
+    )
+    top.fit(
+        validation_data=features[1],
+        epochs=epochs,
+        initial_epoch=initial_epoch,
+        callbacks=whole,
+        verbose=verbose,
+        **fit_arguments(features[0], batch_size),
+    )
+
+
+class _Handing(keras.callbacks.Callback):
+    """Hand on to the part that is trained what callbacks tell the model to do."""
+
+    def __init__(self, part: keras.Model) -> None:
+        super().__init__()
+        self.part = part
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.part._initial_epoch = self.model._initial_epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.part.stop_training = self.model.stop_training

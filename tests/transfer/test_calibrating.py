@@ -1,0 +1,201 @@
+"""Calibrated probabilities say how often the model is right."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+from sklearn.datasets import load_digits
+
+from cnnkit.data import split_arrays
+from cnnkit.transfer import build_classifier, calibrate
+
+
+def passing_on(units: int, activation: str = "softmax", **options) -> keras.Model:
+    """Return a model whose logits are its inputs."""
+    inputs = keras.Input((units,))
+    dense = layers.Dense(units, activation=activation, use_bias=False, name="end", **options)
+    model = keras.Model(inputs, dense(inputs))
+    dense.set_weights([np.eye(units)])
+    return model
+
+
+def drawn(units: int, temperature: float, count: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits that are too large by a factor, and classes drawn by the true ones."""
+    generator = np.random.default_rng(0)
+    true = generator.normal(0, 2, (count, units))
+    if units == 1:
+        shares = 1 / (1 + np.exp(-true[:, 0]))
+        return true * temperature, (generator.random(count) < shares).astype("float32")
+    noise = generator.gumbel(size=true.shape)  # the largest is drawn by softmax
+    return true * temperature, (true + noise).argmax(axis=1)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5, 8.0])
+@pytest.mark.parametrize(("units", "end"), [(5, "softmax"), (1, "sigmoid")])
+def test_a_known_temperature_is_found(temperature, units, end) -> None:
+    """Logits too large by a factor are divided by it."""
+    calibrated = calibrate(passing_on(units, end), drawn(units, temperature))
+
+    assert 1 / temperature == pytest.approx(calibrated.get_layer("temperature").scale, rel=0.05)
+
+
+def expected_calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Guo et al. 2017, equation 3, with their fifteen bins."""
+    confidences, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    bins = np.ceil(15 * confidences)
+    gaps = [
+        (bins == bin_).mean() * abs(right[bins == bin_].mean() - confidences[bins == bin_].mean())
+        for bin_ in np.unique(bins)
+    ]
+    return float(sum(gaps))
+
+
+def test_an_overconfident_network_of_digits_is_mended() -> None:
+    """The error falls by 30 % and more on images that neither step has seen."""
+    images, targets = load_digits(return_X_y=True)
+    noisy = images + np.random.default_rng(0).normal(0, 6, images.shape)
+    split = split_arrays(noisy, targets, validation_size=0.4, test_size=0.4, random_state=0)
+    model = keras.Sequential(
+        [keras.Input((64,)), layers.Dense(64, "relu"), layers.Dense(10, "softmax")]
+    )
+    model.compile("adam", loss="sparse_categorical_crossentropy")
+    model.fit(*split.train, epochs=60, verbose=0)
+    calibrated = calibrate(model, split.validation)
+    before, after = (x.predict(split.test[0], verbose=0) for x in (model, calibrated))
+    errors = [expected_calibration_error(x, split.test[1]) for x in (before, after)]
+
+    assert errors[0] > 0.05
+    assert errors[1] <= 0.7 * errors[0]
+    np.testing.assert_array_equal(before.argmax(axis=1), after.argmax(axis=1))
+
+
+@given(scale=st.floats(0.05, 20), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_the_loss_never_rises_and_no_prediction_changes(scale, seed) -> None:
+    """Temperature 1 is among the choices, and division keeps the order."""
+    generator = np.random.default_rng(seed)
+    data = scale * generator.normal(0, 1, (60, 4)), generator.integers(0, 4, 60)
+    model = passing_on(4)
+    calibrated = calibrate(model, data)
+    before, after = (np.log(x.predict(data[0], verbose=0) + 1e-30) for x in (model, calibrated))
+    rows = np.arange(60)
+
+    assert -after[rows, data[1]].mean() <= -before[rows, data[1]].mean() + 1e-4
+    np.testing.assert_array_equal(data[0].argmax(axis=1), after.argmax(axis=1))
+
+
+def test_one_rescaling_layer_is_all_that_is_added(classifier, data) -> None:
+    """It stands in front of the softmax; the backbone's layers are the model's own."""
+    calibrated = calibrate(classifier, data)
+    names = [layer.name for layer in classifier.layers]
+
+    assert [*names, "temperature", "calibrated"] == [layer.name for layer in calibrated.layers]
+    assert isinstance(calibrated.get_layer("temperature"), layers.Rescaling)
+    assert classifier.get_layer("conv1") is calibrated.get_layer("conv1")
+
+
+def test_the_given_model_is_not_changed(classifier, data) -> None:
+    """Its probabilities and weights are the same after."""
+    before = classifier.predict(data[0], verbose=0)
+    weights = [weight.tobytes() for weight in classifier.get_weights()]
+    calibrate(classifier, data)
+
+    np.testing.assert_array_equal(before, classifier.predict(data[0], verbose=0))
+    assert weights == [weight.tobytes() for weight in classifier.get_weights()]
+
+
+def test_calibrating_again_replaces_the_temperature(data, classifier) -> None:
+    """No second layer is put on the first."""
+    once = calibrate(classifier, data)
+    twice = calibrate(once, data)
+
+    assert [x.name for x in once.layers] == [x.name for x in twice.layers]
+    assert once.get_layer("temperature").scale == pytest.approx(
+        twice.get_layer("temperature").scale, rel=1e-4
+    )
+
+
+def test_a_compiled_model_stays_compiled(classifier, data) -> None:
+    """The loss and the metrics are the same, and it can be evaluated."""
+    classifier.evaluate(*data, verbose=0)
+    calibrated = calibrate(classifier, data)
+
+    assert {"loss", "accuracy"} == set(calibrated.evaluate(*data, verbose=0, return_dict=True))
+
+
+def test_class_names_are_kept(backbone, data) -> None:
+    """Predictions of folders still find them."""
+    from cnnkit._class_names import class_names_in
+
+    calibrated = calibrate(build_classifier(backbone, ["cat", "dog", "horse"]), data)
+
+    assert ["cat", "dog", "horse"] == list(class_names_in(calibrated))
+
+
+def test_datasets_and_one_hot_targets_are_taken(classifier, data) -> None:
+    """The temperature is the same from arrays, one-hot or not, and from a dataset."""
+    import tensorflow as tf
+
+    images, targets = data
+    kinds = [
+        data,
+        (images, targets.argmax(axis=1)),
+        tf.data.Dataset.from_tensor_slices(data).batch(5),
+    ]
+    scales = [calibrate(classifier, kind).get_layer("temperature").scale for kind in kinds]
+
+    assert [scales[0]] * 3 == pytest.approx(scales, rel=1e-4)
+
+
+OPEN = """
+import sys
+sys.modules["cnnkit"] = None
+import keras, numpy as np
+model = keras.saving.load_model(sys.argv[1] + "/model.keras")
+np.save(sys.argv[1] + "/out.npy", model.predict(np.load(sys.argv[1] + "/in.npy"), verbose=0))
+"""
+
+
+def test_the_saved_model_opens_where_cnnkit_is_not_installed(classifier, data, tmp_path) -> None:
+    """Only layers of Keras are in it."""
+    calibrated = calibrate(classifier, data)
+    calibrated.save(tmp_path / "model.keras")
+    np.save(tmp_path / "in.npy", data[0])
+    subprocess.run([sys.executable, "-P", "-c", OPEN, str(tmp_path)], check=True)
+
+    expected = calibrated.predict(data[0], verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-6)
+
+
+def test_a_softmax_layer_of_its_own_is_found() -> None:
+    """Logits and a softmax behind them are two layers."""
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Softmax()(layers.Dense(4, name="logits")(inputs)))
+    vectors = np.random.default_rng(0).normal(0, 1, (50, 4)), np.arange(50) % 4
+    calibrated = calibrate(model, vectors)
+    logits = keras.Model(inputs, model.get_layer("logits").output).predict(vectors[0], verbose=0)
+    scaled = np.exp(logits * calibrated.get_layer("temperature").scale)
+    expected = scaled / scaled.sum(axis=1, keepdims=True)
+
+    np.testing.assert_allclose(calibrated.predict(vectors[0], verbose=0), expected, rtol=1e-5)
+
+
+def test_a_model_that_ends_with_logits_is_refused() -> None:
+    """There is no softmax to stand in front of."""
+    with pytest.raises(
+        ValueError,
+        match=r"`model` must end with a softmax or a sigmoid\. Received: a model that ends with "
+        r"'end'\. Add keras\.layers\.Softmax behind logits\.",
+    ):
+        calibrate(passing_on(3, "linear"), drawn(3, 1))
+
+
+def test_no_images_are_refused(classifier, data) -> None:
+    """A temperature can't be found from nothing."""
+    with pytest.raises(ValueError, match=r"`validation` must hold at least one image\."):
+        calibrate(classifier, tuple(part[:0] for part in data))

@@ -1,0 +1,370 @@
+"""Training on cached features is training the model, bit for bit; what isn't is refused."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import layers
+
+from cnnkit.data import image_dataset
+from cnnkit.transfer import build_classifier, cache_features, fine_tune, freeze, split_model
+
+
+@pytest.fixture
+def frozen(backbone) -> keras.Model:
+    """A classifier whose backbone is frozen and which has no dropout."""
+    freeze(backbone)
+    return build_classifier(backbone, 3, dropout=0)
+
+
+@pytest.fixture
+def tables(make_folder) -> pd.DataFrame:
+    """Eleven files of three classes: no whole number of batches."""
+    folder = make_folder({"a": 4, "b": 4, "c": 3}, size=(8, 8))
+    paths = sorted(str(path) for path in folder.glob("*/*.png"))
+    names = pd.Categorical([path.split("/")[-2] for path in paths])
+    targets = names.codes.astype("int64")
+    return pd.DataFrame({"file_paths": paths, "target_names": names, "targets": targets})
+
+
+def losses_of(model: keras.Model, data, **options) -> list[float]:
+    """Train four epochs and return every loss."""
+    keras.utils.set_random_seed(1)
+    model.compile("adam", loss="categorical_crossentropy")
+    images = {"x": data[0], "y": data[1]} if isinstance(data, tuple) else {"x": data}
+    return model.fit(**images, epochs=4, shuffle=False, verbose=0, **options).history["loss"]
+
+
+def losses_both_ways(model: keras.Model, data, features) -> tuple[list[float], list[float]]:
+    """Train the whole model and, from the same start, its second half on features."""
+    start = model.get_weights()
+    whole = losses_of(model, data)
+    model.set_weights(start)
+    _, top = split_model(model, "relu2")
+    return whole, losses_of(top, features)
+
+
+def test_losses_on_features_of_arrays_are_the_same_bits(frozen, data) -> None:
+    """Four epochs of the head, with and without the frozen part."""
+    features = cache_features(frozen, data, at="relu2", progress=False)
+    whole, on_features = losses_both_ways(frozen, data, features)
+
+    assert len(set(whole)) == 4
+    assert whole == on_features
+
+
+def test_losses_on_features_of_a_seeded_dataset_are_the_same_bits(frozen, tables) -> None:
+    """Order, seed and batches are the dataset's own, epoch by epoch."""
+
+    def dataset():
+        return image_dataset(tables, (8, 8), batch_size=4, shuffle=True, seed=3, progress=False)
+
+    features = cache_features(frozen, dataset(), at="relu2", progress=False)
+    whole, on_features = losses_both_ways(frozen, dataset(), features)
+
+    assert len(set(whole)) == 4
+    assert whole == on_features
+
+
+def test_the_cut_is_behind_all_that_is_frozen(frozen, data) -> None:
+    """Pooling has no weights and nothing random, so it belongs to the first part."""
+    features, targets = cache_features(frozen, data, progress=False)
+
+    assert (12, 4) == features.shape
+    np.testing.assert_array_equal(data[1], targets)
+    pooled = keras.Model(frozen.inputs, frozen.get_layer("head_pool").output)
+    np.testing.assert_array_equal(pooled.predict(data[0], verbose=0), features)
+
+
+def test_dropout_behind_the_cut_stays_in_front_of_it(backbone, data) -> None:
+    """What is drawn anew in every epoch is never kept."""
+    freeze(backbone)
+    features, _ = cache_features(build_classifier(backbone, 3, dropout=0.5), data, progress=False)
+
+    assert (12, 4) == features.shape  # cut behind pooling, in front of dropout
+
+
+def test_the_last_batch_may_be_smaller(frozen, data) -> None:
+    """Batches of five make twelve images too."""
+    in_fives, _ = cache_features(frozen, data, batch_size=5, progress=False)
+    at_once, _ = cache_features(frozen, data, progress=False)
+
+    np.testing.assert_allclose(in_fives, at_once, rtol=1e-6, atol=1e-7)
+
+
+# Files -----------------------------------------------------------------------------------------
+
+
+def forbidden(*_):
+    msg = "the frozen part must not run again"
+    raise AssertionError(msg)
+
+
+def test_a_file_serves_later_runs(frozen, data, tmp_path, monkeypatch) -> None:
+    """The second call reads what the first has written, and nothing runs."""
+    path = tmp_path / "head.features"
+    first, _ = cache_features(frozen, data, cache=path, progress=False)
+    monkeypatch.setattr(keras.Model, "predict_on_batch", forbidden)
+    second, _ = cache_features(frozen, data, cache=path, progress=False)
+
+    assert isinstance(second, np.memmap)
+    np.testing.assert_array_equal(first, second)
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_file_has_what_memory_has(frozen, data, tmp_path) -> None:
+    """Where features are kept changes no bit."""
+    path = tmp_path / "head.features"
+    in_file, _ = cache_features(frozen, data, cache=path, progress=False)
+    in_memory, _ = cache_features(frozen, data, progress=False)
+
+    np.testing.assert_array_equal(in_memory, in_file)
+
+
+def another_weight(model, data):
+    model.get_layer("conv1").bias.assign([1, 2, 3, 4])
+    return data
+
+
+def another_image(model, data):  # noqa: ARG001
+    images = data[0].copy()
+    images[5, 0, 0, 0] ^= 1
+    return images, data[1]
+
+
+def another_setting(model, data):
+    model.get_layer("scale").offset = 0.0
+    return data
+
+
+@pytest.mark.parametrize("change", [another_weight, another_image, another_setting])
+def test_a_stale_file_is_made_anew(change, frozen, data, tmp_path) -> None:
+    """Features of other weights, images or settings are never taken for these."""
+    path = tmp_path / "head.features"
+    before = np.array(cache_features(frozen, data, cache=path, progress=False)[0])
+    data = change(frozen, data)
+    after, _ = cache_features(frozen, data, cache=path, progress=False)
+    expected, _ = cache_features(frozen, data, progress=False)
+
+    assert not np.array_equal(before, expected)
+    np.testing.assert_array_equal(expected, after)
+
+
+def test_a_file_that_was_cut_is_made_anew(frozen, data, tmp_path) -> None:
+    """A copy that broke off is not trusted."""
+    path = tmp_path / "head.features"
+    expected = np.array(cache_features(frozen, data, cache=path, progress=False)[0])
+    path.write_bytes(path.read_bytes()[:-4])
+    after, _ = cache_features(frozen, data, cache=path, progress=False)
+
+    np.testing.assert_array_equal(expected, after)
+
+
+def test_an_interrupted_run_leaves_no_file(frozen, data, tmp_path, monkeypatch) -> None:
+    """A file is complete or not there."""
+    path = tmp_path / "head.features"
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.Model, "predict_on_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cache_features(frozen, data, cache=path, progress=False)
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_file_of_something_else_is_not_overwritten(frozen, data, tmp_path) -> None:
+    """Somebody may want it."""
+    path = tmp_path / "notes.txt"
+    path.write_text("do not lose")
+    with pytest.raises(ValueError, match=r"`cache` must be None, 'memory' or the path of a cache"):
+        cache_features(frozen, data, cache=path, progress=False)
+
+    assert "do not lose" == path.read_text()
+
+
+def test_a_cache_of_images_is_no_cache_of_features(frozen, data, tables, tmp_path) -> None:
+    """Each kind of file says what it holds."""
+    path = tmp_path / "train.cache"
+    image_dataset(tables, (8, 8), cache=path, progress=False)
+    size = path.stat().st_size
+    with pytest.raises(ValueError, match=r"made by `cache_features`"):
+        cache_features(frozen, data, cache=path, progress=False)
+
+    assert size == path.stat().st_size
+
+
+# What can't be cached --------------------------------------------------------------------------
+
+
+def test_layers_that_train_in_front_of_the_cut_are_refused(classifier, data) -> None:
+    """Their features change with every step; the error names them."""
+    with pytest.raises(
+        ValueError,
+        match=r"All in front of the cut must give the same in every epoch\. Received: layers that "
+        r"train, conv1, bn1, conv2\. Call `freeze`, or cut further in front\.",
+    ):
+        cache_features(classifier, data, at="relu2", progress=False)
+
+
+def test_live_batch_norm_in_front_of_the_cut_is_refused(frozen, data) -> None:
+    """It normalizes by the batch, and its statistics move."""
+    frozen.get_layer("bn1").trainable = True
+    with pytest.raises(ValueError, match=r"Received: layers that train, bn1\."):
+        cache_features(frozen, data, at="relu2", progress=False)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Dropout(0.5, name="drawn"),
+        layers.SpatialDropout2D(0.5, name="drawn"),
+        layers.GaussianNoise(0.1, name="drawn"),
+        layers.RandomFlip(name="drawn"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_random_layers_in_front_of_the_cut_are_refused(layer, backbone, data) -> None:
+    """Each epoch draws anew, which one pass can't give."""
+    inputs = keras.Input((8, 8, 3))
+    model = build_classifier(keras.Model(inputs, backbone(layer(inputs))), 3, mode="none")
+    freeze(model, names=["backbone"])
+    with pytest.raises(ValueError, match=r"layers that draw at random, drawn\. Cut further in fr"):
+        cache_features(model, data, at="relu2", progress=False)
+
+
+def test_a_model_that_trains_from_the_start_is_refused(classifier, data) -> None:
+    """Where nothing is frozen there is nothing to keep."""
+    with pytest.raises(ValueError, match=r"`model` must be frozen in front of the cut\..*`freeze`"):
+        cache_features(classifier, data, progress=False)
+
+
+def test_data_that_nobody_knows_is_refused(frozen, data) -> None:
+    """Augmentation can hide in any dataset."""
+    import tensorflow as tf
+
+    dataset = tf.data.Dataset.from_tensor_slices(data).batch(4)
+    with pytest.raises(
+        ValueError,
+        match=r"`data` must be arrays or a dataset of `image_dataset` without a transform.*"
+        r"If they do, pass fixed=True\.",
+    ):
+        cache_features(frozen, dataset, progress=False)
+
+
+def test_a_dataset_with_a_transform_is_refused(frozen, tables) -> None:
+    """Its images differ from epoch to epoch."""
+    dataset = image_dataset(tables, (8, 8), transform=layers.RandomFlip(), progress=False)
+    with pytest.raises(ValueError, match=r"`data` must be arrays or a dataset of `image_dataset`"):
+        cache_features(frozen, dataset, progress=False)
+
+
+class Rows(keras.utils.PyDataset):
+    """Twelve images in batches of five."""
+
+    def __init__(self, data) -> None:
+        super().__init__()
+        self.data = data
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int):
+        return tuple(part[5 * index : 5 * index + 5] for part in self.data)
+
+
+def test_any_data_is_taken_as_it_comes_if_it_is_fixed(frozen, data) -> None:
+    """A PyDataset and a tf.data dataset give their images in one pass."""
+    import tensorflow as tf
+
+    expected = cache_features(frozen, data, batch_size=5, progress=False)
+    dataset = tf.data.Dataset.from_tensor_slices(data).batch(5)
+    for given in (Rows(data), dataset):
+        features, targets = cache_features(frozen, given, fixed=True, progress=False)
+
+        np.testing.assert_array_equal(expected[0], features)
+        np.testing.assert_array_equal(expected[1], targets)
+
+
+def test_unknown_data_is_not_kept_in_a_file(frozen, data, tmp_path) -> None:
+    """Nothing would tell it from other data the next time."""
+    path = tmp_path / "x.features"
+    with pytest.raises(ValueError, match=r"`cache` must be 'memory' for data that can't be told"):
+        cache_features(frozen, Rows(data), fixed=True, cache=path, progress=False)
+
+
+def test_an_open_image_size_is_refused(data) -> None:
+    """Features of images of any size fit no array."""
+    inputs = keras.Input((None, None, 3))
+    x = layers.Conv2D(4, 3, name="conv", trainable=False)(inputs)
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    with pytest.raises(ValueError, match=r"`model` must have a fixed image size in front of the c"):
+        cache_features(model, data, at="conv", progress=False)
+
+
+# fine_tune -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["arrays", "dataset"])
+def test_fine_tune_gives_the_same_bits_with_and_without_cache(
+    kind, new_backbone, data, tables
+) -> None:
+    """The history, every weight, and what callbacks see, dropout and shuffling included."""
+
+    def tuned(cache):
+        keras.utils.set_random_seed(2)
+        model = build_classifier(new_backbone(), 3)
+        seen: list[tuple[int, dict[str, float]]] = []
+        look = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: seen.append((epoch, dict(logs)))
+        )
+        given = data
+        if kind == "dataset":
+            given = image_dataset(tables, (8, 8), batch_size=4, shuffle=True, seed=5)
+        history = fine_tune(
+            model, given, given, head_epochs=2, epochs=2, cache=cache, callbacks=[look], verbose=0
+        )
+        return history.history, seen, [weight.tobytes() for weight in model.get_weights()]
+
+    cached = tuned("auto")
+
+    assert tuned(cache=False) == cached
+    assert [0, 1, 2, 3] == [epoch for epoch, _ in cached[1]]
+
+
+def test_fine_tune_runs_the_frozen_part_once(backbone, data, monkeypatch) -> None:
+    """Ten epochs of the head cost one pass over training and one over validation data."""
+    calls = []
+    run = keras.Model.predict_on_batch
+    monkeypatch.setattr(
+        keras.Model, "predict_on_batch", lambda self, x: calls.append(len(x)) or run(self, x)
+    )
+    fine_tune(build_classifier(backbone, 3), data, data, head_epochs=10, epochs=0, verbose=0)
+
+    assert [12, 12] == calls
+
+
+def test_fine_tune_does_not_cache_what_may_change(backbone, data, monkeypatch) -> None:
+    """Data of which nobody knows is trained on as it comes, unless the caller knows."""
+    monkeypatch.setattr(keras.Model, "predict_on_batch", forbidden)
+    model = build_classifier(backbone, 3)
+    fine_tune(model, Rows(data), Rows(data), head_epochs=1, epochs=0, verbose=0)
+    with pytest.raises(AssertionError, match="must not run again"):
+        fine_tune(model, Rows(data), Rows(data), head_epochs=1, epochs=0, cache=True, verbose=0)
+
+
+def test_stopping_early_stops_the_head(backbone, data) -> None:
+    """EarlyStopping works on the model although a part of it is trained."""
+    stop = keras.callbacks.EarlyStopping("loss", patience=0, min_delta=1e9)
+    history = fine_tune(
+        build_classifier(backbone, 3),
+        data,
+        data,
+        head_epochs=5,
+        epochs=5,
+        callbacks=[stop],
+        verbose=0,
+    )
+
+    assert ["head"] * 2 + ["all"] * 2 == history.history["stage"]

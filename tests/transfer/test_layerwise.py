@@ -1,0 +1,243 @@
+"""A layer's rate is exactly its multiplier times the optimizer's, in everything it does."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, optimizers
+
+from cnnkit.transfer import layerwise_learning_rates
+
+RATE, FACTOR = 0.02, 0.25  # powers of two: multiplying by them rounds nothing
+OPTIMIZERS = {
+    "SGD": lambda rate, **o: optimizers.SGD(rate, momentum=0.9, nesterov=True, **o),
+    "Adam": optimizers.Adam,
+    "AdamW": lambda rate, **o: optimizers.AdamW(rate, **{"weight_decay": 0.1} | o),
+    "RMSprop": lambda rate, **o: optimizers.RMSprop(rate, momentum=0.5, centered=True, **o),
+    "Lion": optimizers.Lion,
+    "Adagrad": optimizers.Adagrad,
+    "Nadam": optimizers.Nadam,
+    "Lamb": optimizers.Lamb,
+}
+SETTINGS = {
+    "plain": {},
+    "weight decay": {"weight_decay": 0.05},
+    "clipnorm": {"clipnorm": 0.1},
+    "global clipnorm": {"global_clipnorm": 0.1},
+    "clipvalue": {"clipvalue": 0.01},
+    "average": {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 3},
+    "accumulation": {"gradient_accumulation_steps": 2},
+    "loss scale": {"loss_scale_factor": 8.0},
+}
+
+
+def two_layers() -> keras.Model:
+    """Return a model of a slow and a fast layer, always with the same weights."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6,))
+    x = layers.Dense(5, name="slow")(inputs)
+    return keras.Model(inputs, layers.Dense(3, name="fast")(x))
+
+
+def after_steps(optimizer: optimizers.Optimizer, steps: int = 6) -> dict[str, list[np.ndarray]]:
+    """Apply the same drawn gradients and return the weights of each layer."""
+    model, generator = two_layers(), np.random.default_rng(0)
+    for _ in range(steps):
+        gradients = [
+            keras.ops.convert_to_tensor(generator.standard_normal(weight.shape), "float32")
+            for weight in model.trainable_variables
+        ]
+        optimizer.apply(gradients, model.trainable_variables)
+    return {name: model.get_layer(name).get_weights() for name in ("slow", "fast")}
+
+
+def assert_same(expected: list[np.ndarray], actual: list[np.ndarray]) -> None:
+    for one, other in zip(expected, actual, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_each_layer_moves_as_with_an_optimizer_of_its_rate(make, settings) -> None:
+    """The slow layer goes the way of a quarter of the rate, the fast one that of the whole."""
+    whole = after_steps(make(RATE, **settings))
+    quarter = after_steps(make(RATE * FACTOR, **settings))
+    actual = after_steps(layerwise_learning_rates(make(RATE, **settings), {"slow": FACTOR}))
+
+    assert not np.array_equal(whole["slow"][0], quarter["slow"][0])
+    assert_same(quarter["slow"], actual["slow"])
+    assert_same(whole["fast"], actual["fast"])
+
+
+def test_a_schedule_is_multiplied_at_every_step() -> None:
+    """Where the rate changes by itself, its share does."""
+
+    def decay(rate: float) -> optimizers.schedules.LearningRateSchedule:
+        return optimizers.schedules.ExponentialDecay(rate, decay_steps=2, decay_rate=0.5)
+
+    quarter = after_steps(optimizers.Adam(decay(RATE * FACTOR)))
+    actual = after_steps(layerwise_learning_rates(optimizers.Adam(decay(RATE)), {"slow": FACTOR}))
+
+    assert_same(quarter["slow"], actual["slow"])
+
+
+def test_zero_leaves_a_layer_where_it_is() -> None:
+    """Not even weight decay moves it."""
+    before = two_layers().get_layer("slow").get_weights()
+    optimizer = layerwise_learning_rates(optimizers.AdamW(RATE, weight_decay=0.5), {"slow": 0})
+
+    assert_same(before, after_steps(optimizer)["slow"])
+
+
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(1)
+    return generator.standard_normal((16, 6)), generator.standard_normal((16, 3))
+
+
+def trained(optimizer: optimizers.Optimizer, **options) -> tuple[keras.Model, dict]:
+    """Fit four epochs of two batches each."""
+    model = two_layers()
+    model.compile(optimizer, loss="mse")
+    history = model.fit(*batch(), batch_size=8, epochs=4, shuffle=False, verbose=0, **options)
+    return model, history.history
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        lambda: keras.callbacks.LearningRateScheduler(lambda _, rate: rate * 0.5),
+        lambda: keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=0, min_delta=1e9),
+    ],
+    ids=["LearningRateScheduler", "ReduceLROnPlateau"],
+)
+def test_callbacks_set_the_rate_of_all_layers(callback) -> None:
+    """The history shows the one rate; with equal multipliers it is a plain optimizer's run."""
+    halved = layerwise_learning_rates(optimizers.SGD(RATE), {"slow": 0.5, "fast": 0.5})
+    model, history = trained(halved, callbacks=[callback()])
+    plain, expected = trained(optimizers.SGD(RATE / 2), callbacks=[callback()])
+
+    assert expected["loss"] == pytest.approx(history["loss"], rel=1e-6)
+    assert [2 * rate for rate in expected["learning_rate"]] == pytest.approx(
+        history["learning_rate"]
+    )
+    assert len(set(history["learning_rate"])) > 2
+    assert_same(plain.get_weights(), model.get_weights())
+
+
+def test_dynamic_loss_scaling_goes_around_it() -> None:
+    """mixed_float16 wraps an optimizer in a LossScaleOptimizer."""
+    inner = layerwise_learning_rates(optimizers.Adam(RATE), {"slow": FACTOR})
+    _, expected = trained(layerwise_learning_rates(optimizers.Adam(RATE), {"slow": FACTOR}))
+    _, history = trained(optimizers.LossScaleOptimizer(inner, initial_scale=8.0))
+
+    assert expected["loss"] == pytest.approx(history["loss"], rel=1e-5)
+
+
+def test_a_saved_model_goes_on_as_if_never_stopped(tmp_path) -> None:
+    """Rates, momentum and steps are in the file."""
+    whole = two_layers()
+    whole.compile(layerwise_learning_rates(optimizers.AdamW(RATE), {"slow": FACTOR}), loss="mse")
+    options = {"batch_size": 8, "shuffle": False, "verbose": 0}
+    whole.fit(*batch(), epochs=2, **options)
+    whole.save(tmp_path / "half.keras")
+    resumed = keras.saving.load_model(tmp_path / "half.keras")
+    losses = [model.fit(*batch(), epochs=3, **options).history for model in (whole, resumed)]
+
+    assert losses[0] == losses[1]
+    assert {"slow": FACTOR} == resumed.optimizer.multipliers
+
+
+def test_the_given_optimizer_is_not_changed() -> None:
+    """It can be used elsewhere, and so can its class."""
+    given = optimizers.Adam(RATE)
+    layerwise_learning_rates(given, {"slow": FACTOR})
+
+    assert type(given) is optimizers.Adam
+    assert not given.built
+    assert isinstance(layerwise_learning_rates(given, {}), optimizers.Adam)
+
+
+def test_an_optimizer_of_ones_own_is_taken() -> None:
+    """Any class that is derived from Keras's."""
+
+    class Own(optimizers.SGD):
+        """Goes twice as far."""
+
+        def update_step(self, gradient, variable, learning_rate):
+            super().update_step(gradient, variable, 2 * learning_rate)
+
+    quarter = after_steps(Own(RATE * FACTOR))
+    actual = after_steps(layerwise_learning_rates(Own(RATE), {"slow": FACTOR}))
+
+    assert_same(quarter["slow"], actual["slow"])
+
+
+def test_layers_of_a_model_inside_are_found(nested, data) -> None:
+    """A name is a layer's wherever the layer stands."""
+    images, targets = data
+    before = nested.get_layer("backbone").get_layer("conv1").get_weights()
+    optimizer = layerwise_learning_rates(optimizers.SGD(0.1), {"conv1": 0})
+    nested.compile(optimizer, loss="sparse_categorical_crossentropy")
+    nested.fit(images, targets.argmax(axis=1), verbose=0)
+
+    assert_same(before, nested.get_layer("backbone").get_layer("conv1").get_weights())
+
+
+def test_a_name_that_trains_nowhere_is_refused() -> None:
+    """At the first step the layers are known; the error has the closest."""
+    optimizer = layerwise_learning_rates(optimizers.SGD(RATE), {"slwo": 0.1})
+    with pytest.raises(
+        ValueError,
+        match=r"`multipliers` must name layers that train\. Received: \['slwo'\]\. "
+        r"The closest: slow",
+    ):
+        after_steps(optimizer)
+
+
+@pytest.mark.parametrize("factor", [-0.1, float("nan")])
+def test_a_negative_multiplier_is_refused(factor) -> None:
+    """It would climb where the others go down."""
+    with pytest.raises(ValueError, match=r"`multipliers` must be numbers of at least 0\. Received"):
+        layerwise_learning_rates(optimizers.SGD(), {"slow": factor})
+
+
+@pytest.mark.parametrize("given", ["adam", optimizers.LossScaleOptimizer(optimizers.SGD())])
+def test_what_has_no_rate_of_its_own_is_refused(given) -> None:
+    """A name, or an optimizer around another."""
+    with pytest.raises(TypeError, match=r"`optimizer` must be a Keras optimizer with a learning"):
+        layerwise_learning_rates(given, {})
+
+
+MIRRORED = """
+import keras, numpy as np, tensorflow as tf
+from cnnkit.transfer import layerwise_learning_rates
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+images, targets = np.random.default_rng(0).random((8, 6)), np.zeros((8, 3))
+
+def weights(strategy, rate, multipliers):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = keras.Sequential(
+            [keras.Input((6,)), keras.layers.Dense(5, name="slow"), keras.layers.Dense(3)]
+        )
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=0.1)
+        model.compile(layerwise_learning_rates(optimizer, multipliers), loss="mse")
+    model.fit(images, targets, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    return model.get_weights()
+
+one = weights(tf.distribute.get_strategy(), 0.1, {"slow": 0.25})
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert mirrored.num_replicas_in_sync == 2
+for a, b in zip(one, weights(mirrored, 0.1, {"slow": 0.25}), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+"""
+
+
+def test_two_devices_train_as_one() -> None:
+    """Under MirroredStrategy every replica takes the same step."""
+    subprocess.run([sys.executable, "-c", MIRRORED], check=True)

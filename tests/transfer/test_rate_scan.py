@@ -1,0 +1,231 @@
+"""The scan finds a rate that works, and nobody can tell that there was a scan."""
+
+import random
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from sklearn.datasets import load_digits
+
+from cnnkit.transfer import find_learning_rate
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    images, targets = load_digits(return_X_y=True)
+    return (images / 16).astype("float32"), targets
+
+
+def classifier(learning_rate: float = 1e-3) -> keras.Model:
+    """Return a network with all that has a state: BatchNorm, dropout, an optimizer."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((64,)),
+            layers.Dense(32),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Dropout(0.2),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile(
+        keras.optimizers.Adam(learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def state(model: keras.Model) -> list[bytes]:
+    variables = [*model.variables, *model.optimizer.variables]
+    return [keras.ops.convert_to_numpy(variable).tobytes() for variable in variables]
+
+
+def trained_before() -> keras.Model:
+    model = classifier()
+    model.fit(*digits(), epochs=1, shuffle=False, verbose=0)
+    return model
+
+
+def scan(model: keras.Model, data=None, **options):
+    return find_learning_rate(model, data or digits(), **{"progress": False} | options)
+
+
+def test_everything_is_as_before_bit_for_bit() -> None:
+    """Weights, statistics, the seeds of dropout, and the optimizer itself with its momentum."""
+    model = trained_before()
+    optimizer, before = model.optimizer, state(model)
+    scan(model)
+
+    assert optimizer is model.optimizer
+    assert before == state(model)
+
+
+def test_training_goes_on_as_if_there_had_been_no_scan() -> None:
+    """The next epochs log the same losses."""
+    histories = []
+    for scanned in (False, True):
+        model = trained_before()
+        if scanned:
+            scan(model)
+        history = model.fit(*digits(), epochs=2, shuffle=False, verbose=0)
+        histories.append(history.history)
+
+    assert histories[0] == histories[1]
+
+
+def test_the_random_state_of_other_code_is_not_touched() -> None:
+    """Python's and NumPy's global generators go on where they were."""
+    model = classifier()
+    random.seed(3)
+    np.random.seed(3)  # noqa: NPY002
+    expected = random.random(), np.random.random()  # noqa: NPY002
+    random.seed(3)
+    np.random.seed(3)  # noqa: NPY002
+    scan(model)
+
+    assert expected == (random.random(), np.random.random())  # noqa: NPY002
+
+
+@pytest.mark.parametrize("fails", [KeyboardInterrupt, RuntimeError])
+def test_all_is_restored_after_an_interruption_too(fails, monkeypatch) -> None:
+    """Whoever stops a scan has the model of before."""
+    model = trained_before()
+    before, calls, step = state(model), [], model.train_on_batch
+
+    def interrupted(*args, **options):
+        calls.append(1)
+        if len(calls) > 20:
+            raise fails
+        return step(*args, **options)
+
+    monkeypatch.setattr(model, "train_on_batch", interrupted)
+    with pytest.raises(fails):
+        scan(model)
+
+    assert before == state(model)
+
+
+def test_the_rates_rise_by_equal_factors() -> None:
+    """From the lowest on, up to the highest if the loss stays small."""
+    found = scan(classifier(), lowest=1e-5, highest=1e-3, steps=21)
+
+    np.testing.assert_allclose(found.learning_rates, np.geomspace(1e-5, 1e-3, 21))
+    assert (21,) == found.losses.shape
+
+
+def test_the_losses_are_those_of_single_batches() -> None:
+    """Keras logs running means, which would hide where the loss turns."""
+    images, targets = digits()
+    still = {"steps": 10, "lowest": 1e-12, "highest": 2e-12}
+    found = scan(classifier(), batch_size=50, **still)
+    model, expected = classifier(1e-12), []
+    for start in range(0, 500, 50):
+        model.reset_metrics()
+        batch = images[start : start + 50], targets[start : start + 50]
+        expected.append(model.train_on_batch(*batch, return_dict=True)["loss"])
+
+    assert len(set(expected)) == 10
+    np.testing.assert_allclose(found.losses, expected, rtol=1e-6)
+
+
+def test_it_stops_where_the_loss_explodes() -> None:
+    """Nothing is to be learned beyond."""
+    found = scan(classifier(), highest=1e3, steps=200)
+
+    assert len(found.losses) < 200
+    assert len(found.losses) == len(found.learning_rates)
+    assert found.suggestion < found.learning_rates[-1]
+
+
+def accuracy(learning_rate: float) -> float:
+    model = classifier(learning_rate)
+    model.fit(*digits(), epochs=5, shuffle=False, verbose=0)
+    return model.evaluate(*digits(), verbose=0)[1]
+
+
+@pytest.fixture(scope="module")
+def best() -> float:
+    return max(accuracy(rate) for rate in (1e-4, 1e-3, 1e-2, 1e-1))
+
+
+@pytest.mark.parametrize("steps", [60, 300])
+def test_the_suggestion_trains_about_as_well_as_any_rate(steps, best) -> None:
+    """Five epochs reach what the best of four powers of ten reaches, less five points at most."""
+    assert best > 0.9
+    assert accuracy(scan(classifier(), steps=steps).suggestion) >= best - 0.05
+
+
+def test_datasets_of_any_kind_are_begun_again() -> None:
+    """Two batches are enough data for a hundred steps; the losses are the same for each kind."""
+    import tensorflow as tf
+
+    class Rows(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int):
+            return tuple(part[32 * index : 32 * index + 32] for part in small)
+
+    small = tuple(part[:64] for part in digits())
+    dataset = tf.data.Dataset.from_tensor_slices(small).batch(32)
+    losses = [scan(classifier(), data).losses for data in (small, dataset, Rows())]
+
+    assert len(losses[0]) > 10
+    np.testing.assert_array_equal(losses[0], losses[1])
+    np.testing.assert_array_equal(losses[0], losses[2])
+
+
+def test_no_data_is_refused() -> None:
+    """An empty dataset would be begun again for ever."""
+    images, targets = digits()
+    with pytest.raises(ValueError, match=r"`data` must hold at least one image\. Received: none\."):
+        scan(classifier(), (images[:0], targets[:0]))
+
+
+def test_an_uncompiled_model_is_refused() -> None:
+    """Without a loss there is nothing to look at."""
+    model = keras.Sequential([keras.Input((64,)), layers.Dense(10)])
+    with pytest.raises(ValueError, match=r"`model` must be compiled\."):
+        scan(model)
+
+
+def test_a_schedule_is_refused() -> None:
+    """The test sets the rate, which a schedule would too."""
+    model = classifier()
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3, 10)
+    model.compile(keras.optimizers.Adam(schedule), loss="sparse_categorical_crossentropy")
+    with pytest.raises(
+        ValueError,
+        match=r"`model` must be compiled with a number as learning rate.*Received: a schedule\. "
+        r"Compile it with any number first\.",
+    ):
+        scan(model)
+
+
+def test_a_loss_that_is_no_number_is_refused() -> None:
+    """Images with holes give none, whatever the rate."""
+    images, targets = digits()
+    with pytest.raises(ValueError, match=r"The loss must be a number at the first step\. Received"):
+        scan(classifier(), (np.full_like(images, np.nan), targets))
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(0, 1), (1, 1), (1e-2, 1e-3), (-1, 1)])
+def test_bounds_must_rise(lowest, highest) -> None:
+    """From a rate above 0 to a higher one."""
+    with pytest.raises(ValueError, match=r"`lowest` must be above 0 and below `highest`\. Rec"):
+        scan(classifier(), lowest=lowest, highest=highest)
+
+
+def test_too_few_steps_are_refused() -> None:
+    """A valley needs a slope."""
+    with pytest.raises(ValueError, match=r"`steps` must be a whole number of at least 10"):
+        scan(classifier(), steps=9)
+
+
+def test_nothing_is_shown_without_progress(capfd) -> None:
+    """The bar can be turned off."""
+    scan(classifier(), steps=10)
+
+    assert ("", "") == tuple(capfd.readouterr())
