@@ -20,7 +20,9 @@ BENCHMARKS = (
     "pipelines",
     "predicting",
     "networks",
+    "features",
 )
+NEEDS_FILES = ("recipes",)
 QUIET = {  # the library leaves such things to the user
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -100,10 +102,18 @@ def minimums(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure speed, side by side with named peers: all, or those named after `--`."""
     install(session, "bench")
-    names = [name for name in session.posargs if name in BENCHMARKS]
-    arguments = [word for word in session.posargs if word not in BENCHMARKS]
+    known = (*BENCHMARKS, *NEEDS_FILES)
+    names = [name for name in session.posargs if name in known]
+    arguments = [word for word in session.posargs if word not in known]
     for name in names or BENCHMARKS:
         run_quietly(session, f"tests/benchmarks/{name}.py", *arguments)
+
+
+@nox.session
+def architectures(session: nox.Session) -> None:
+    """Fine-tune many networks a little and compare every weight: all of them, or those named."""
+    install(session)
+    run_quietly(session, "tests/architectures/weight_changes.py", *session.posargs)
 
 
 @nox.session
