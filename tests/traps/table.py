@@ -12,6 +12,7 @@ import pandas as pd
 import pipeline_traps
 import split_traps
 import transfer_traps
+import unfreezing_traps
 from tqdm import tqdm
 
 
@@ -24,6 +25,7 @@ def main() -> int:
         *pipeline_traps.TRAPS,
         *network_traps.TRAPS,
         *transfer_traps.TRAPS,
+        *unfreezing_traps.TRAPS,
     )
     rows = [experiment() for experiment in tqdm(experiments, "traps", unit="trap")]
     table = pd.DataFrame(rows).rename(columns={"title": "trap", "figure": "measured"})
