@@ -71,13 +71,8 @@ def simple_cnn(
     check_whole_number("dense_units", dense_units, least=0)
     _check_augmentation(augmentation)
     inputs = image_input(input_shape, least_size=2 ** len(filters))
-    if include_top and pooling == "flatten" and None in inputs.shape[1:]:
-        msg = (
-            "`input_shape` must give height and width for pooling='flatten', behind which a layer "
-            f"has a weight for each place. Received: input_shape={input_shape!r}. Use "
-            "pooling='avg'."
-        )
-        raise ValueError(msg)
+    if include_top and pooling == "flatten":
+        _check_sides(input_shape)
     x = augmentation(inputs) if augmentation is not None else inputs
     x = scaling_inside(x, mode)
     penalty = keras.regularizers.L2(l2) if l2 else None
@@ -103,6 +98,16 @@ def simple_cnn(
         x = drop(x, dropout, "predictions_dropout")
         x = classify(x, n_classes, classifier_activation=classifier_activation)
     return keras.Model(inputs, x, name=name or "cnnkit_simple_cnn")
+
+
+def _check_sides(input_shape: Sequence[int | None]) -> None:
+    if None in tuple(input_shape):
+        msg = (
+            "`input_shape` must give height and width for pooling='flatten', behind which a layer "
+            f"has a weight for each place. Received: input_shape={input_shape!r}. Use "
+            "pooling='avg'."
+        )
+        raise ValueError(msg)
 
 
 def _check_augmentation(augmentation: object) -> None:

@@ -99,21 +99,19 @@ def vggnet(
     if not include_top:
         x = pool(x, pooling)
     else:
-        if head == "paper":
-            x = layers.Flatten(name="flatten")(x)
-        else:
-            x = drop(pool(x, "avg"), dropout, "avg_pool_dropout")
-        x = classify(
-            x,
-            n_classes,
-            hidden_units=hidden_units,
-            dropout=dropout,
-            classifier_activation=classifier_activation,
-        )
+        options: dict[str, Any] = {"hidden_units": hidden_units, "dropout": dropout}
+        x = _vector(x, head, dropout)
+        x = classify(x, n_classes, **options, classifier_activation=classifier_activation)
     architecture = f"VGG{depth}"
     model = keras.Model(inputs, x, name=model_name(name, architecture, weights))
     theirs = head == "paper" and n_classes == 1000 and tuple(input_shape) == (224, 224, 3)
     return start_from(model, weights, architecture, whole=include_top and theirs)
+
+
+def _vector(x: Any, head: str, dropout: float) -> Any:
+    if head == "paper":
+        return layers.Flatten(name="flatten")(x)
+    return drop(pool(x, "avg"), dropout, "avg_pool_dropout")
 
 
 def _check_paper_head(

@@ -87,11 +87,7 @@ def fine_tune(
         >>> history.history["stage"]
         ['head', 'all', 'all']
     """
-    check_whole_number("head_epochs", head_epochs, least=0)
-    check_whole_number("epochs", epochs, least=0)
-    check_whole_number("batch_size", batch_size)
-    if not isinstance(cache, bool):
-        check_one_of("cache", cache, ("auto", True, False))
+    _check_settings(head_epochs, epochs, batch_size, cache)
     _check_callbacks(callbacks)
     head_names = _head_names(model, head)
     for name, data in (("train", train), ("validation", validation)):
@@ -115,16 +111,36 @@ def fine_tune(
                 "verbose": verbose,
             }
             cut = cut_for(model, (train, validation), cache) if history.stage == "head" else None
-            if cut is not None:
-                fit_on_features(model, cut, train, validation, batch_size=batch_size, **running)
-            else:
-                options = fit_arguments(train, batch_size)
-                model.fit(validation_data=validation, **options, **running)
-            model._initial_epoch = None  # Keras would start the next `fit` where it resumed this
+            _fit(model, cut, train, validation, batch_size, running)
     finally:
         best.restore(model)
         renew_train_step(model, keras.optimizers.Adam(learning_rate / 10))
     return history
+
+
+def _check_settings(head_epochs: int, epochs: int, batch_size: int, cache: bool | str) -> None:
+    check_whole_number("head_epochs", head_epochs, least=0)
+    check_whole_number("epochs", epochs, least=0)
+    check_whole_number("batch_size", batch_size)
+    if not isinstance(cache, bool):
+        check_one_of("cache", cache, ("auto", True, False))
+
+
+def _fit(
+    model: keras.Model,
+    cut: str | None,
+    train: Any,
+    validation: Any,
+    batch_size: int,
+    running: dict[str, Any],
+) -> None:
+    """Train what isn't frozen, on features where there is a cut."""
+    if cut is not None:
+        fit_on_features(model, cut, train, validation, batch_size=batch_size, **running)
+    else:
+        options = fit_arguments(train, batch_size)
+        model.fit(validation_data=validation, **options, **running)
+    model._initial_epoch = None  # Keras would start the next `fit` where it resumed this one
 
 
 def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:

@@ -47,7 +47,7 @@ def outputs(model: keras.Model) -> np.ndarray:
     return model.predict_on_batch(images)
 
 
-def refuse(model: keras.Model, source: object, text: str, **options) -> None:
+def assert_refused(model: keras.Model, source: object, text: str, **options) -> None:
     """Check that a source is refused, and that the model is bit by bit what it was."""
     before = bits(model)
     with pytest.raises(ValueError, match=text):
@@ -244,7 +244,7 @@ class TestSources:
         source, model = filled(numbered(7)), numbered(8)
 
         text = rf"{RULE}\. Received: conv2d_10 without weights; conv2d_7 without a layer\. {BUILD}"
-        refuse(model, write(source, tmp_path), text)
+        assert_refused(model, write(source, tmp_path), text)
 
     @every_source
     def test_half_precision_is_a_source(self, write, tmp_path) -> None:
@@ -462,40 +462,44 @@ class TestHead:
         """Without skip_head the head finds no weights, and the error says what to do."""
         source, model = filled(network(include_top=False)), network()
 
-        refuse(model, source, rf"{RULE}\. Received: fc1, predictions without weights\. {SKIP}")
+        assert_refused(
+            model, source, rf"{RULE}\. Received: fc1, predictions without weights\. {SKIP}"
+        )
 
     def test_a_model_without_a_head_needs_it_said(self) -> None:
         """Without skip_head the source's head finds no layer, and the error says what to do."""
         source, model = filled(network()), network(include_top=False)
 
-        refuse(model, source, rf"{RULE}\. Received: fc1, predictions without a layer\. {SKIP}")
+        assert_refused(
+            model, source, rf"{RULE}\. Received: fc1, predictions without a layer\. {SKIP}"
+        )
 
     def test_batch_norm_is_no_head(self) -> None:
         """A body with BatchNorm doesn't go into one without, and skip_head is no way around."""
         source, model = filled(network()), network(batch_norm=False)
 
         text = rf"{RULE}\. Received: block1_conv1_bn, block2_conv1_bn without a layer\. {BUILD}"
-        refuse(model, source, text, skip_head=True)
+        assert_refused(model, source, text, skip_head=True)
 
     def test_batch_norm_is_no_head_in_the_advice(self) -> None:
         """Where BatchNorm is too much, the advice isn't to skip the head."""
         source, model = filled(network()), network(batch_norm=False)
 
-        refuse(model, source, rf"{RULE}.*_bn without a layer\. {BUILD}")
+        assert_refused(model, source, rf"{RULE}.*_bn without a layer\. {BUILD}")
 
     def test_a_missing_body_is_not_skipped(self) -> None:
         """skip_head excuses no layer in front of the head."""
         source, model = filled(network(filters=(4,))), network()
 
         text = rf"{RULE}\. Received: block2_conv1, block2_conv1_bn without weights\. {BUILD}"
-        refuse(model, source, text, skip_head=True)
+        assert_refused(model, source, text, skip_head=True)
 
     def test_a_body_too_many_is_not_skipped(self) -> None:
         """skip_head excuses no convolution of the source."""
         source, model = filled(network(filters=(4, 8, 16))), network()
 
         text = rf"{RULE}\. Received: block3_conv1.* without a layer\. {BUILD}"
-        refuse(model, source, text, skip_head=True)
+        assert_refused(model, source, text, skip_head=True)
 
     def test_vectors_inside_the_body_are_no_head(self) -> None:
         """Dense layers between convolutions, as in squeeze-and-excitation, belong to the body."""
@@ -514,7 +518,7 @@ class TestHead:
             )
 
         text = rf"{RULE}, but no name fits\. Received: \w"
-        refuse(dense(3), filled(dense(4)), text, skip_head=True)
+        assert_refused(dense(3), filled(dense(4)), text, skip_head=True)
 
     @pytest.mark.parametrize("write", [itself, saved(".keras")], ids=["model", ".keras"])
     def test_batch_norm_in_the_head(self, write, tmp_path) -> None:
@@ -535,11 +539,11 @@ class TestHead:
         source, model = filled(excited(4)), plain(3)
 
         text = rf"{RULE}\. Received: gate without a layer\. {BUILD}"
-        refuse(model, write(source, tmp_path), text, skip_head=True)
+        assert_refused(model, write(source, tmp_path), text, skip_head=True)
 
     def test_a_model_that_is_a_class(self) -> None:
         """A model without a graph has no feature maps that could be seen, and the error says so."""
-        refuse(own(), filled(own()), "skip_head", skip_head=True)
+        assert_refused(own(), filled(own()), "skip_head", skip_head=True)
 
 
 class TestUnchanged:
@@ -553,13 +557,13 @@ class TestUnchanged:
             rf"and 3 more without weights; conv2d without a layer\. {BUILD}"
         )
 
-        refuse(network(), source, text)
+        assert_refused(network(), source, text)
 
     def test_a_model_that_is_a_class(self) -> None:
         """What doesn't fit a model without a graph is the same error."""
         text = rf"{RULE}, but no name fits\. Received: conv, dense without weights; .* {BUILD}"
 
-        refuse(own(), filled(network()), text)
+        assert_refused(own(), filled(network()), text)
 
     @every_source
     def test_layers_without_weights(self, write, tmp_path) -> None:
@@ -567,7 +571,7 @@ class TestUnchanged:
         source, model = filled(network(batch_norm=False)), filled(network(), seed=2)
 
         text = rf"{RULE}\. Received: block1_conv1_bn, block2_conv1_bn without weights\. {BUILD}"
-        refuse(model, write(source, tmp_path), text)
+        assert_refused(model, write(source, tmp_path), text)
 
     @every_source
     def test_weights_without_a_layer(self, write, tmp_path) -> None:
@@ -577,7 +581,7 @@ class TestUnchanged:
         text = (
             rf"{RULE}\. Received: block3_conv1(_bn)?, block3_conv1(_bn)? without a layer\. {BUILD}"
         )
-        refuse(model, write(source, tmp_path), text)
+        assert_refused(model, write(source, tmp_path), text)
 
     @every_source
     def test_another_shape_in_the_last_layer(self, write, tmp_path) -> None:
@@ -589,7 +593,7 @@ class TestUnchanged:
             rf"{SKIP}"
         )
 
-        refuse(model, write(source, tmp_path), text)
+        assert_refused(model, write(source, tmp_path), text)
 
     @every_source
     def test_another_number_of_weights(self, write, tmp_path) -> None:
@@ -604,7 +608,7 @@ class TestUnchanged:
             r"^The weights of 'conv' must have the shapes \[\(3, 3, 3, 2\)\]\. "
             r"Received: \[\(3, 3, 3, 2\), \(2,\)\]\."
         )
-        refuse(conv(use_bias=False), write(filled(conv(use_bias=True)), tmp_path), text)
+        assert_refused(conv(use_bias=False), write(filled(conv(use_bias=True)), tmp_path), text)
 
     def test_transposed_kernels_are_refused(self, tmp_path) -> None:
         """The first Keras wrote kernels in Theano's order too: other shapes."""
@@ -618,7 +622,7 @@ class TestUnchanged:
             group[name] = kernel.transpose(3, 2, 0, 1)
 
         text = r"^The weights of 'block1_conv1' must have .*Received: \[\(4, 3, 3, 3\), \(4,\)\]"
-        refuse(network(include_top=False, batch_norm=False), path, text)
+        assert_refused(network(include_top=False, batch_norm=False), path, text)
 
 
 def later_strides(layer: keras.Layer) -> keras.Layer:
@@ -652,7 +656,7 @@ class TestSettings:
             rf"Received: [\[(]2, 2[\])]\. {BUILD}"
         )
 
-        refuse(model, write(source, tmp_path), text)
+        assert_refused(model, write(source, tmp_path), text)
 
     @every_file_of_weights
     def test_a_file_of_weights_tells_no_strides(self, write, tmp_path) -> None:
@@ -687,7 +691,7 @@ class TestSettings:
             rf"{re.escape(repr(value))}: with another, .*Received: {received}\. {BUILD}"
         )
 
-        refuse(model, write(source, tmp_path), text)
+        assert_refused(model, write(source, tmp_path), text)
 
     @every_whole_source
     def test_groups(self, write, tmp_path) -> None:
@@ -695,7 +699,9 @@ class TestSettings:
         source = filled(one_layer(layers.Conv2D(2, 3, name="conv"), channels=2))
         model = one_layer(layers.Conv2D(2, 3, groups=2, name="conv"))
 
-        refuse(model, write(source, tmp_path), r"^The weights of 'conv' .*groups=2:.*Received: 1\.")
+        assert_refused(
+            model, write(source, tmp_path), r"^The weights of 'conv' .*groups=2:.*Received: 1\."
+        )
 
     @every_whole_source
     @pytest.mark.parametrize(
@@ -712,7 +718,7 @@ class TestSettings:
             rf"same weights compute something else\. Received: {theirs}\. {BUILD}"
         )
 
-        refuse(model, write(source, tmp_path), text)
+        assert_refused(model, write(source, tmp_path), text)
 
     @every_whole_source
     @pytest.mark.parametrize(("ours", "theirs"), [(1e-5, 1.001e-5), (1.001e-5, 1e-5)])
@@ -819,7 +825,9 @@ class TestModelsInside:
             r"layers named 'block1_conv1'\. Take one of the models inside after the other\.$"
         )
 
-        refuse(self.nested(times=2), filled(network(include_top=False)), text, skip_head=True)
+        assert_refused(
+            self.nested(times=2), filled(network(include_top=False)), text, skip_head=True
+        )
 
     @files_that_tell_depth
     def test_two_layers_of_one_name_in_the_source(self, write, tmp_path) -> None:
@@ -827,7 +835,7 @@ class TestModelsInside:
         source = filled(self.nested(times=2))
 
         text = r"Received: two layers named 'block1_conv1(_bn)?'\."
-        refuse(network(include_top=False), write(source, tmp_path), text, skip_head=True)
+        assert_refused(network(include_top=False), write(source, tmp_path), text, skip_head=True)
 
     def test_one_after_the_other(self) -> None:
         """As the error says, the models inside can be taken one by one."""
@@ -894,7 +902,7 @@ class TestFiles:
             rf"\.safetensors or \.npz\. Received: '{re.escape(str(path))}'\.$"
         )
 
-        refuse(network(), path, text)
+        assert_refused(network(), path, text)
 
     @pytest.mark.parametrize("ending", [*WRITERS, ".hdf5", *PACKAGES])
     def test_a_missing_file(self, tmp_path, ending) -> None:
@@ -920,7 +928,7 @@ class TestFiles:
         path.write_bytes(damage(path.read_bytes()))
 
         text = rf"^Could not read weights from '{re.escape(str(path))}': \S"
-        refuse(network(), path, text)
+        assert_refused(network(), path, text)
 
     @pytest.mark.parametrize(
         ("ending", "damage"),
@@ -936,7 +944,7 @@ class TestFiles:
         path.write_bytes(damage(path.read_bytes()))
 
         text = rf"^Could not read weights from '{re.escape(str(path))}': \S"
-        refuse(network(), path, text)
+        assert_refused(network(), path, text)
         gc.collect()  # a file that is left open is warned of here, not in some other test
 
     def test_an_archive_without_weights(self, tmp_path) -> None:
@@ -945,7 +953,7 @@ class TestFiles:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("config.json", "{")
 
-        refuse(network(), path, r"^Could not read weights from '.*model\.keras': \S")
+        assert_refused(network(), path, r"^Could not read weights from '.*model\.keras': \S")
 
     @pytest.mark.parametrize("content", [b"", b"no archive", None])
     def test_a_keras_file_that_is_none(self, tmp_path, content) -> None:
@@ -956,14 +964,14 @@ class TestFiles:
         else:
             path.write_bytes(content)
 
-        refuse(network(), path, r"model\.keras': it is damaged, or no \.keras file\.$")
+        assert_refused(network(), path, r"model\.keras': it is damaged, or no \.keras file\.$")
 
     def test_an_array_that_is_called_npz(self, tmp_path) -> None:
         """One array is no state dict."""
         np.save(tmp_path / "array.npy", np.zeros(3))
         path = (tmp_path / "array.npy").rename(tmp_path / "state.npz")
 
-        refuse(network(), path, r"state\.npz': it is damaged, or no \.npz file\.$")
+        assert_refused(network(), path, r"state\.npz': it is damaged, or no \.npz file\.$")
 
     @pytest.mark.parametrize(
         "content",
@@ -980,7 +988,7 @@ class TestFiles:
         torch = pytest.importorskip("torch")
         torch.save(content(torch), tmp_path / "model.pth")
 
-        refuse(
+        assert_refused(
             network(), tmp_path / "model.pth", r"^Could not read weights from '.*model\.pth': \S"
         )
 
@@ -989,7 +997,9 @@ class TestFiles:
         with h5py.File(tmp_path / "data.h5", "w") as file:
             file["data"] = np.zeros(3)
 
-        refuse(network(), tmp_path / "data.h5", r"data\.h5': it holds no weights that belong to ")
+        assert_refused(
+            network(), tmp_path / "data.h5", r"data\.h5': it holds no weights that belong to "
+        )
 
     @pytest.mark.parametrize(
         ("ending", "package"),
@@ -1086,7 +1096,7 @@ class TestStateDicts:
             r"Received: \[\(1024, 10\), \(10,\)\]\. `load_weights"
         )
 
-        refuse(model, path, text)
+        assert_refused(model, path, text)
         report = load_weights(model, path, skip_head=True)
         assert (114, ["predictions"], ["predictions"]) == (len(report.loaded), *report[1:])
 
@@ -1109,7 +1119,7 @@ class TestStateDicts:
             r"\[\(5, 5, 16, 32\)\]\. Received: \[\(3, 3, 16, 32\)\]",
         }
 
-        refuse(googlenet((64, 64, 3), variant=variant), path, texts[variant])
+        assert_refused(googlenet((64, 64, 3), variant=variant), path, texts[variant])
 
     def test_another_epsilon(self, tmp_path, monkeypatch, torchvision, torchvision_state) -> None:
         """That torchvision's googlenet has 1e-3 is known, though no file tells it."""
@@ -1120,7 +1130,7 @@ class TestStateDicts:
         )
 
         monkeypatch.setattr(torchvision.get_layer("inception_5b_5x5_bn"), "epsilon", 1e-5)
-        refuse(torchvision, path, text)
+        assert_refused(torchvision, path, text)
 
     @pytest.mark.parametrize("ending", STATE_KINDS)
     def test_a_resnet(self, tmp_path, rng, ending) -> None:
@@ -1142,7 +1152,7 @@ class TestStateDicts:
             r"keras\.applications\.$"
         )
 
-        refuse(network(), path, text)
+        assert_refused(network(), path, text)
 
     def test_another_network(self, tmp_path) -> None:
         """Of any other state dict some names are given, and nothing is said about ResNet."""
@@ -1152,14 +1162,14 @@ class TestStateDicts:
             r"'features\.1\.weight', 'features\.2\.weight'\]\.$"
         )
 
-        refuse(network(), write_state(state, tmp_path / "state.npz"), text)
+        assert_refused(network(), write_state(state, tmp_path / "state.npz"), text)
 
     def test_more_than_googlenet(self, tmp_path, torchvision, torchvision_state) -> None:
         """A network with a part of its own is another network."""
         state = torchvision_state | {"attention.weight": np.zeros(3)}
         path = write_state(state, tmp_path / "state.npz")
 
-        refuse(torchvision, path, r"Received: one with \['attention\.weight'\]\.$")
+        assert_refused(torchvision, path, r"Received: one with \['attention\.weight'\]\.$")
 
     @pytest.mark.parametrize(
         "missing",
@@ -1177,7 +1187,9 @@ class TestStateDicts:
         state = {name: array for name, array in torchvision_state.items() if name != missing}
         path = write_state(state, tmp_path / "state.npz")
 
-        refuse(torchvision, path, rf"^Could not read weights from '.*'.*{re.escape(missing)}")
+        assert_refused(
+            torchvision, path, rf"^Could not read weights from '.*'.*{re.escape(missing)}"
+        )
 
 
 MOBILENET = WEIGHTS / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
@@ -1200,7 +1212,7 @@ def test_layers_that_keras_1_called_by_a_path_are_layers(tmp_path) -> None:
             for weight in weights:
                 file[name][weight] = np.zeros(3)
 
-    refuse(network(), path, rf"{RULE}, but no name fits\. Received: .* {BUILD}")
+    assert_refused(network(), path, rf"{RULE}, but no name fits\. Received: .* {BUILD}")
 
 
 @needs_files
@@ -1232,10 +1244,12 @@ class TestPublishedFiles:
         """A file for alpha 0.35 doesn't fit alpha 0.5."""
         model = keras.applications.MobileNetV2(weights=None, **MOBILENET_V2 | {"alpha": 0.5})
 
-        refuse(model, MOBILENET, r"^The weights of '\w+' must have the shapes .* Received: ")
+        assert_refused(
+            model, MOBILENET, r"^The weights of '\w+' must have the shapes .* Received: "
+        )
 
     def test_another_network(self) -> None:
         """A file of SqueezeNet has no layer of MobileNet's."""
         model = keras.applications.MobileNetV2(weights=None, **MOBILENET_V2)
 
-        refuse(model, SQUEEZENET, rf"{RULE}, but no name fits\. Received: .* {BUILD}")
+        assert_refused(model, SQUEEZENET, rf"{RULE}, but no name fits\. Received: .* {BUILD}")
