@@ -356,7 +356,10 @@ def test_layer_names_are_unique(name) -> None:
 @every_family
 def test_two_of_a_family_stand_in_one_model_by_name(name, tmp_path: Path, images) -> None:
     """They differ in the model's name, and a file keeps their weights apart."""
-    first, second = (BUILDERS[name]((32, 32, 3), 4, name=title) for title in ("left", "right"))
+    first, second = (
+        BUILDERS[name]((32, 32, 3), 4, name=title, classifier_activation=None)
+        for title in ("left", "right")
+    )
     inputs = keras.Input((32, 32, 3))
     model = keras.Model(inputs, [first(inputs), second(inputs)])
     model.save(tmp_path / "both.keras")
@@ -366,7 +369,7 @@ def test_two_of_a_family_stand_in_one_model_by_name(name, tmp_path: Path, images
     assert ["left", "right"] == [layer.name for layer in model.layers[1:]]
     assert not np.allclose(left, right)
     for expected, actual in zip((left, right), opened(images), strict=True):
-        np.testing.assert_allclose(actual, expected, atol=1e-6)
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * expected.std())
 
 
 @every_family
