@@ -22,7 +22,7 @@ BENCHMARKS = (
     "networks",
     "features",
 )
-NEEDS_FILES = ("recipes",)
+NEEDS_FILES = ("recipes", "calibration")
 QUIET = {  # the library leaves such things to the user
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "NO_ALBUMENTATIONS_UPDATE": "1",

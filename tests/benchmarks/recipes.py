@@ -1,6 +1,6 @@
 """Accuracy of `fine_tune` beside the recipes that people paste: same images, same passes over them.
 
-    nox -s bench -- recipes FOLDER WEIGHTS [--side 128] [--seeds 5] [--tune]
+    nox -s bench -- recipes FOLDER WEIGHTS [--side 128] [--seeds 5] [--count 20] [--tune]
     nox -s bench -- recipes digits
 
 FOLDER holds `train`, `test` and perhaps `validation`, each with class folders; WEIGHTS is the file
@@ -188,7 +188,7 @@ RECIPES: dict[str, Callable[[Work], Any]] = {
 SETTINGS: dict[str, Callable[[Work], Any]] = {
     **{
         f"fine_tune {epochs} {rate}": partial(ours, head_epochs=epochs, learning_rate=rate)
-        for epochs in (8, 20, 40)
+        for epochs in (20, 60)
         for rate in (5e-4, 1e-3, 2e-3)
     },
     **{f"a {rate}": partial(head_only, rate=rate) for rate in (1e-3, 3e-3, 1e-2, 3e-2)},
@@ -313,6 +313,7 @@ def main() -> None:
     parser.add_argument("weights", nargs="?")
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--count", type=int, help="images a class; by default 20, then all")
     parser.add_argument("--tune", action="store_true")
     options = parser.parse_args()
     if options.images == "digits":
@@ -320,7 +321,8 @@ def main() -> None:
     else:
         images = photos(options.images, options.weights, options.side)
     most = int(images.train[1].sum(axis=0).max())
-    for count in (FEW, most * 4 // 5 if options.tune else most):
+    both = (FEW, most * 4 // 5 if options.tune else most)
+    for count in (options.count,) if options.count else both:
         recipes = SETTINGS if options.tune else RECIPES
         rows = [
             row

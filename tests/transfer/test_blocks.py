@@ -1,5 +1,8 @@
 """Blocks found from the graph, and cutting a model between them."""
 
+import re
+from pathlib import Path
+
 import keras
 import pytest
 
@@ -21,6 +24,7 @@ DENSE = [
     for stage, count in enumerate((6, 12, 24, 16), start=2)
     for name in [*numbered("conv", count, first=stage), f"pool{stage}"]
 ]
+PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "freeze.md"
 APPLICATIONS = {
     "VGG16": [f"block{number}" for number in range(1, 6)],
     "ResNet50": ["conv1", *numbered("conv", 3, 4, 6, 3)],
@@ -57,11 +61,24 @@ OURS = {
 }
 
 
+def check_documented(name: str, found: list[str]) -> None:
+    """Compare with the row of the how-to page: so many blocks, and those named among them."""
+    text = PAGE.read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if re.match(rf"\|.*\b{name}\b.*\|.*\d+", line))
+    count, names = row.split("|")[2:4]
+    named = re.findall(r"`(.+?)`", names.split("each behind")[0].split(":")[0])
+
+    assert len(found) == int(count)
+    assert named == [one for one in found if one in named]
+    assert [found[0], found[-1]] == [named[0], named[-1]]
+
+
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_blocks_are_those_that_a_person_would_name(name: str) -> None:
     """The networks of keras.applications have the blocks of their papers."""
     with keras.StatelessScope():  # weights without values
         model = getattr(keras.applications, name)(weights=None)
+    check_documented(name, APPLICATIONS[name])
 
     assert [*APPLICATIONS[name], "head"] == list_blocks(model)["name"].tolist()
 
@@ -72,6 +89,7 @@ def test_our_blocks_are_those_of_the_papers(name: str) -> None:
     build, expected = OURS[name]
     with keras.StatelessScope():
         model = build()
+    check_documented(name, expected)
 
     assert [*expected, "head"] == list_blocks(model)["name"].tolist()
 
@@ -90,6 +108,8 @@ def test_convnext_has_its_stages_and_what_stands_between() -> None:
     expected = ["stem", *stages[0]]
     for name, stage in zip(between, stages[1:], strict=True):
         expected += [name, *stage]
+    check_documented("ConvNeXtTiny", expected)
+
     assert [*expected, "head"] == plain
 
 
@@ -99,6 +119,8 @@ def test_a_model_that_cannot_be_cut_says_so() -> None:
         model = keras.applications.NASNetMobile(weights=None)
     with pytest.warns(UserWarning, match=r"The model can't be cut.*the layers of each image size"):
         names = list_blocks(model)["name"].tolist()
+
+    check_documented("NASNetMobile", names[:-1])
 
     assert ["stem_conv1", *(f"stage{number}" for number in range(1, 6)), "head"] == names
 
