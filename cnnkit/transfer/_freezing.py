@@ -41,8 +41,8 @@ def freeze(
     Raises:
         TypeError: If blocks are named of a model without a graph, as one that is a class of its
             own.
-        ValueError: If the model isn't built, a name matches nothing, or `first` is larger than the
-            number of layers.
+        ValueError: If the model isn't built, a name matches nothing, `first` is larger than the
+            number of layers, or the choice leaves nothing to train.
 
     Example:
         >>> from cnnkit.models import vggnet
@@ -53,10 +53,12 @@ def freeze(
     """
     check_built(model)
     leaves = list(leaf_layers(model))
-    chosen = leaves if first is None and names is None and blocks is None else []
-    if first is not None:
-        chosen = leaves[: _count("first", first, leaves)]
+    chosen = leaves[: 0 if first is None else _count("first", first, leaves)]
     chosen = [*chosen, *_named(model, "names", names), *_in_blocks(model, blocks)]
+    if (first, names, blocks) == (None,) * 3:
+        chosen = leaves
+    else:
+        _check_leaves_some(leaves, chosen)
     _set_trainable(model, chosen, trainable=False)
     return model
 
@@ -150,6 +152,19 @@ def renew_train_step(model: keras.Model, optimizer: Any) -> None:
     model.make_train_function(force=True)
     if was_built:  # or Keras warns when it loads the saved model
         optimizer.build(model.trainable_variables)
+
+
+def _check_leaves_some(leaves: Sequence[Any], chosen: Sequence[Any]) -> None:
+    """Raise a ValueError if all that trains is among the chosen layers."""
+    frozen = {id(layer) for layer in chosen}
+    trains = [layer for layer in leaves if layer.trainable_weights]
+    if trains and all(id(layer) in frozen for layer in trains):
+        msg = (
+            "A choice of layers to freeze must leave something to train. Received: a choice that "
+            f"holds all {len(trains)} layers that train. Choose fewer, or write `freeze(model)` to "
+            "freeze all and then `unfreeze` some."
+        )
+        raise ValueError(msg)
 
 
 def _count(name: str, value: int, leaves: Sequence[Any]) -> int:

@@ -86,10 +86,10 @@ def find_learning_rate(
             f"Received: lowest={lowest!r}, highest={highest!r}."
         )
         raise ValueError(msg)
-    check_not_empty("data", data, batch_size)
     rates = np.geomspace(lowest, highest, steps)
     losses: list[float] = []
     with _restored(model):
+        check_not_empty("data", data, batch_size)
         batches = itertools.chain.from_iterable(
             batches_of(data, batch_size) for _ in itertools.count()
         )

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from cnnkit.transfer import freeze, trainable_summary, unfreeze
+from cnnkit.transfer import freeze, list_blocks, trainable_summary, unfreeze
 
 ALL = {"conv1", "bn1", "conv2", "bn2", "head_predictions"}
 
@@ -270,6 +270,28 @@ def test_more_layers_than_there_are_is_refused(function, argument, classifier) -
     """The error names the number of layers."""
     with pytest.raises(ValueError, match=rf"`{argument}` must be at most the number of layers, 11"):
         function(classifier, **{argument: 12})
+
+
+@pytest.mark.parametrize("choice", [{"first": 11}, {"names": sorted(ALL)}, {"blocks": None}])
+def test_a_choice_that_leaves_nothing_to_train_is_refused(choice, classifier) -> None:
+    """As `[:150]` on a short network; nothing is frozen then."""
+    if "blocks" in choice:
+        choice = {"blocks": list_blocks(classifier)["name"].tolist()}
+    with pytest.raises(
+        ValueError,
+        match=r"must leave something to train\. Received: a choice that holds all 5 layers that "
+        r"train\. Choose fewer, or write `freeze\(model\)`",
+    ):
+        freeze(classifier, **choice)
+
+    assert trained(classifier) == ALL
+
+
+def test_what_is_frozen_already_may_be_frozen_again(classifier) -> None:
+    """Nothing trained before, so the choice takes nothing away."""
+    freeze(freeze(classifier), names=["conv1"])
+
+    assert set() == trained(classifier)
 
 
 @pytest.mark.parametrize(("function", "argument"), [(freeze, "first"), (unfreeze, "last")])

@@ -75,17 +75,43 @@ def test_training_goes_on_as_if_there_had_been_no_scan() -> None:
     assert histories[0] == histories[1]
 
 
+class Drawn(keras.utils.PyDataset):
+    """Batches chosen by the global generators, as in much code that people have."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+        images, targets = digits()
+        first = random.randrange(1000) + np.random.randint(500)  # noqa: NPY002
+        return images[first : first + 32], targets[first : first + 32]
+
+
 def test_the_random_state_of_other_code_is_not_touched() -> None:
-    """Python's and NumPy's global generators go on where they were."""
+    """Python's and NumPy's global generators go on where they were, whoever draws meanwhile."""
     model = classifier()
     random.seed(3)
     np.random.seed(3)  # noqa: NPY002
     expected = random.random(), np.random.random()  # noqa: NPY002
     random.seed(3)
     np.random.seed(3)  # noqa: NPY002
-    scan(model)
+    scan(model, Drawn())
 
     assert expected == (random.random(), np.random.random())  # noqa: NPY002
+
+
+def test_each_loss_is_that_of_its_own_batch() -> None:
+    """At rates that change nothing, two batches have two losses, by turns."""
+    images, targets = digits()
+    model = keras.Sequential([keras.Input((64,)), layers.Dense(10, activation="softmax")])
+    model.compile("sgd", loss="sparse_categorical_crossentropy")
+    data = images[:64], targets[:64]
+    halves = [slice(0, 32), slice(32, 64)]
+    expected = [model.evaluate(images[x], targets[x], verbose=0) for x in halves]
+    found = scan(model, data, steps=10, lowest=1e-12, highest=2e-12)
+
+    assert abs(expected[0] - expected[1]) > 1e-3
+    np.testing.assert_allclose(np.tile(expected, 5), found.losses, rtol=1e-5)
 
 
 @pytest.mark.parametrize("fails", [KeyboardInterrupt, RuntimeError])
