@@ -69,7 +69,13 @@ SURFACE = {
         "trainable_summary",
         "unfreeze",
     ],
-    "cnnkit.viz": ["plot_history", "plot_pixel_histogram", "show_augmentations", "show_images"],
+    "cnnkit.viz": [
+        "plot_history",
+        "plot_learning_rate",
+        "plot_pixel_histogram",
+        "show_augmentations",
+        "show_images",
+    ],
 }
 PACKAGES = [importlib.import_module(name) for name in SURFACE]
 PUBLIC = [

@@ -1,6 +1,7 @@
 """From a model and a table of files to a table of predictions."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,12 @@ def _class_names(model: Any, table: pd.DataFrame, class_names: Sequence[str] | N
             f"Received: {len(names)} names, {names!r}."
         )
         raise ValueError(msg)
+    if class_names is None and "target_names" in table and class_names_of(table) != names:
+        warnings.warn(
+            f"The table has other classes than the model, {', '.join(names)}, or in another order: "
+            f"{', '.join(class_names_of(table))}. Predictions are named as in the model.",
+            stacklevel=3,
+        )
     return names
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from cnnkit.transfer._data_checks import batches_of, check_not_empty
+from cnnkit.transfer._data_checks import batches_of, check_kind, check_not_empty, check_targets
 from cnnkit.transfer._freezing import fresh_optimizer
 
 _NAME = "temperature"
@@ -36,7 +36,8 @@ def calibrate(model: keras.Model, validation: Any, *, batch_size: int = 32) -> k
         It is compiled with the same loss and metrics if the given one is.
 
     Raises:
-        ValueError: If the model doesn't end with a softmax or sigmoid, or there are no images.
+        ValueError: If the model doesn't end with a softmax or sigmoid, there are no images, or the
+            targets are not of its classes.
 
     Example:
         >>> import numpy as np
@@ -49,7 +50,10 @@ def calibrate(model: keras.Model, validation: Any, *, batch_size: int = 32) -> k
         True
     """
     logits, finish = _open_end(model)
-    values, targets = _collect(keras.Model(model.inputs, logits), validation, batch_size)
+    check_kind("validation", validation)
+    values, labels = _collect(keras.Model(model.inputs, logits), validation, batch_size)
+    check_targets(model, "validation", labels)
+    targets = _class_numbers(labels)
     temperature = _best_temperature(values, targets)
     x = layers.Rescaling(1 / temperature, dtype="float32", name=_NAME)(logits)
     for layer in finish:
@@ -92,17 +96,20 @@ def _open_end(model: keras.Model) -> tuple[Any, list[Any]]:
 
 def _collect(
     model: keras.Model, data: Any, batch_size: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return logits `(images, units)` and class numbers of all images."""
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return logits `(images, units)` and labels of all images."""
     check_not_empty("validation", data, batch_size)
     logits, targets = [], []
     for images, labels in batches_of(data, batch_size):
         logits.append(np.asarray(model.predict_on_batch(images), dtype=np.float64))
         targets.append(np.asarray(labels))
-    given = np.concatenate(targets)
-    given = given.reshape(len(given), -1)
-    numbers = given.argmax(axis=1) if given.shape[1] > 1 else given[:, 0]
-    return np.concatenate(logits), numbers.astype(np.int64)
+    return np.concatenate(logits), np.concatenate(targets)
+
+
+def _class_numbers(labels: NDArray[Any]) -> NDArray[np.int64]:
+    columns = labels.reshape(len(labels), -1)
+    numbers = columns.argmax(axis=1) if columns.shape[1] > 1 else columns[:, 0]
+    return numbers.astype(np.int64)
 
 
 def _best_temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:

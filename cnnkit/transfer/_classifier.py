@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from cnnkit._class_names import layer_name_of
-from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit._validation import check_one_of, check_whole_number, check_whole_numbers
 from cnnkit.models._ends import drop, scaling_inside
 from cnnkit.preprocess import mode_for
 from cnnkit.preprocess._modes import scales_inside
@@ -64,6 +64,7 @@ def build_classifier(
         (None, 3)
     """
     units = _units(classes)
+    widths = check_whole_numbers("hidden_units", hidden_units)
     _check_no_top(backbone)
     if mode == "auto":
         mode = mode_for(backbone)
@@ -78,7 +79,7 @@ def build_classifier(
     x = backbone.call(scaling_inside(inputs, mode))
     x = _pool(x, pooling)
     x = drop(x, dropout, f"{HEAD}pool_dropout")
-    for number, width in enumerate(hidden_units, start=1):
+    for number, width in enumerate(widths, start=1):
         x = layers.Dense(width, activation="relu", name=f"{HEAD}dense{number}")(x)
         x = drop(x, dropout, f"{HEAD}dense{number}_dropout")
     activation = "sigmoid" if units == 1 else "softmax"
@@ -95,7 +96,8 @@ def build_classifier(
 def _units(classes: int | Sequence[str]) -> int:
     if hasattr(classes, "__index__"):
         return check_whole_number("classes", classes)
-    if isinstance(classes, str) or len(set(classes)) < max(2, len(classes)):
+    is_list = hasattr(classes, "__len__") and not isinstance(classes, str)
+    if not is_list or len(set(classes)) < max(2, len(classes)):
         msg = (
             "`classes` must be a number or a list of at least two names, all different. "
             f"Received: classes={classes!r}. One sigmoid unit for two classes is classes=1."

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit._class_names import class_names_in
 from cnnkit.preprocess._modes import scales_inside
 
 _INFINITE = -1  # tf.data.INFINITE_CARDINALITY; TensorFlow is not imported here
@@ -57,21 +58,23 @@ def batches_of(data: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
 
 
 def check_data(model: keras.Model, name: str, data: Any, batch_size: int) -> None:
-    """Raise a ValueError unless the data fits the model's input, scaling and classes."""
-    _check_kind(name, data)
+    """Raise a ValueError unless the data fits the model's scaling and classes."""
+    check_kind(name, data)
     images, targets = _sample(name, data, batch_size)
     _check_scaling(model, name, images)
-    _check_targets(model, name, targets)
+    _check_class_names(model, name, data)
+    check_targets(model, name, targets)
+    _check_form_of_labels(model, name, targets)
 
 
-def _check_kind(name: str, data: Any) -> None:
+def check_kind(name: str, data: Any) -> None:
     """Raise a ValueError unless data is a pair of arrays or gives a finite number of batches."""
     if hasattr(data, "cardinality") and int(data.cardinality()) == _INFINITE:
         msg = f"`{name}` must be finite. Received: an endless dataset. Leave `.repeat()` out."
         raise ValueError(msg)
     is_pair = isinstance(data, tuple) and len(data) == 2
-    gives_batches = hasattr(data, "__iter__") and not isinstance(data, tuple | list | dict)
-    if is_pair or (gives_batches and not hasattr(data, "columns")):
+    gives_batches = hasattr(data, "__iter__") and not isinstance(data, tuple | list | dict | str)
+    if is_pair or (gives_batches and not hasattr(data, "shape")):
         return
     size = f" of {len(data)}" if isinstance(data, tuple | list) else ""
     msg = (
@@ -111,9 +114,25 @@ def _check_scaling(model: keras.Model, name: str, images: NDArray[Any]) -> None:
         raise ValueError(msg)
 
 
-def _check_targets(model: keras.Model, name: str, targets: NDArray[Any]) -> None:
+def _check_class_names(model: keras.Model, name: str, data: Any) -> None:
+    """Raise a ValueError if model and data know the classes by other names, or in another order."""
+    kept, given = class_names_in(model), getattr(data, "class_names", None)
+    if kept is not None and given is not None and kept != list(given):
+        msg = (
+            f"`{name}` must have the classes of the model, in their order: {', '.join(kept)}. "
+            f"Received: {', '.join(given)}. Build the model with `train.class_names`."
+        )
+        raise ValueError(msg)
+
+
+def _is_one_hot(targets: NDArray[Any]) -> bool:
+    return targets.ndim == 2 and targets.shape[1] > 1
+
+
+def check_targets(model: keras.Model, name: str, targets: NDArray[Any]) -> None:
+    """Raise a ValueError unless the targets are of the model's classes."""
     units = model.output_shape[-1]
-    one_hot = targets.ndim == 2 and targets.shape[1] > 1
+    one_hot = _is_one_hot(targets)
     if one_hot and targets.shape[1] != units:
         advice = (
             "Use label_mode='binary' for one output."
@@ -125,16 +144,18 @@ def _check_targets(model: keras.Model, name: str, targets: NDArray[Any]) -> None
             f"Received: one-hot labels of {targets.shape[1]} classes. {advice}"
         )
         raise ValueError(msg)
-    if one_hot:
-        return
-    if targets.min() < 0 or targets.max() > max(1, units - 1):
+    if not one_hot and (targets.min() < 0 or targets.max() > max(1, units - 1)):
         msg = (
             f"`{name}` must have labels from 0 to {max(1, units - 1)}, as the model has {units} "
             f"output(s). Received: labels from {targets.min():g} to {targets.max():g}."
         )
         raise ValueError(msg)
+
+
+def _check_form_of_labels(model: keras.Model, name: str, targets: NDArray[Any]) -> None:
+    """Raise a ValueError if the loss wants one-hot labels and there are numbers."""
     loss = _plain_name(model.loss)
-    if loss.startswith("categorical"):
+    if loss.startswith("categorical") and not _is_one_hot(targets):
         msg = (
             f"`{name}` must have one-hot labels, because the model's loss is {loss!r}. "
             f"Received: labels of shape {targets.shape}. Use label_mode='categorical', or compile "

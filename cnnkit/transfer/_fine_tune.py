@@ -55,7 +55,8 @@ def fine_tune(
         cache: Whether to run the frozen part once and train the head on what it gives: `"auto"`
             where that can't change a bit of the result (arrays, datasets of `image_dataset` without
             a transform) and the features take less than 2 GB; True for any data, whose images are
-            then taken as they come in one pass; or False.
+            then taken as they come in one pass; or False. What draws at random, as dropout in the
+            backbone, is never cached: the frozen part ends in front of it.
         batch_size: Images a batch, for arrays.
         monitor: What the best epoch is best in: `"val_loss"` or another logged quantity. Losses
             and errors are the better the lower, all else the higher.
@@ -72,8 +73,8 @@ def fine_tune(
 
     Raises:
         ValueError: If the model is not compiled, its head can't be found, the classes of the data
-            do not fit, the data is scaled although the model scales inside, or the monitored
-            quantity is not logged.
+            are others or in another order, the data is scaled although the model scales inside, a
+            rate is not above 0, or the monitored quantity is not logged.
 
     Example:
         >>> import keras, numpy as np
@@ -88,6 +89,7 @@ def fine_tune(
         ['head', 'all', 'all']
     """
     _check_settings(head_epochs, epochs, batch_size, cache)
+    _check_rates(head_learning_rate=head_learning_rate, learning_rate=learning_rate)
     _check_callbacks(callbacks)
     head_names = _head_names(model, head)
     for name, data in (("train", train), ("validation", validation)):
@@ -126,6 +128,13 @@ def _check_settings(head_epochs: int, epochs: int, batch_size: int, cache: bool 
         check_one_of("cache", cache, ("auto", True, False))
 
 
+def _check_rates(**rates: Any) -> None:
+    for name, rate in rates.items():
+        if not isinstance(rate, int | float) or not 0 < rate < float("inf"):
+            msg = f"`{name}` must be a number above 0. Received: {name}={rate!r}."
+            raise ValueError(msg)
+
+
 def _fit(
     model: keras.Model,
     cut: str | None,
@@ -143,7 +152,12 @@ def _fit(
     model._initial_epoch = None  # Keras would start the next `fit` where it resumed this one
 
 
-def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+def _check_callbacks(callbacks: Any) -> None:
+    if not isinstance(callbacks, Sequence) or not all(
+        isinstance(callback, keras.callbacks.Callback) for callback in callbacks
+    ):
+        msg = f"`callbacks` must be a list of Keras callbacks. Received: callbacks={callbacks!r}."
+        raise TypeError(msg)
     rivals = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
     rival = next((callback for callback in callbacks if isinstance(callback, rivals)), None)
     if rival is not None:
@@ -170,10 +184,18 @@ def _head_names(model: keras.Model, head: str | None) -> list[str]:
     if head not in names:
         msg = (
             "`head` must name the first layer of the head. Received: "
-            f"head={head!r}. The last layers are {', '.join(names[-4:])}."
+            f"head={head!r}. The last layers are {', '.join(names[-4:])}. After `build_classifier` "
+            "leave `head` out."
         )
         raise ValueError(msg)
-    return names[names.index(head) :]
+    place = names.index(head)
+    if not any(layer.weights for layer in model.layers[:place]):
+        msg = (
+            "`head` must name the first layer of the head, behind the backbone. Received: "
+            f"head={head!r}, with no weights in front of it."
+        )
+        raise ValueError(msg)
+    return names[place:]
 
 
 def _set_stage(model: keras.Model, stage: str, head_names: Sequence[str]) -> None:

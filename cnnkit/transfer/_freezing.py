@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from cnnkit._validation import check_whole_number
-from cnnkit.models._graph import leaf_layers, model_in
+from cnnkit.models._graph import is_graph, leaf_layers, model_in
 from cnnkit.transfer._blocks import blocks_of
 
 
@@ -183,7 +183,19 @@ def _named(model: keras.Model, argument: str, names: Sequence[str] | None) -> li
     leaves: dict[str, list[Any]] = {}
     for name, layer in _names_and_leaves(model) if names is not None else ():
         leaves.setdefault(name, []).append(layer)
+    if not isinstance(names, str):
+        _check_no_block(model, argument, [name for name in names or () if name not in leaves])
     return _picked(leaves, argument, names, "layers of the model", "model.summary()")
+
+
+def _check_no_block(model: keras.Model, argument: str, unknown: Sequence[str]) -> None:
+    """Raise a ValueError if what is no layer is a block."""
+    if unknown and is_graph(model) and unknown[0] in blocks_of(model):
+        msg = (
+            f"`{argument}` must name layers of the model. Received: {unknown!r}, where "
+            f"{unknown[0]!r} is a block. Write blocks=[{unknown[0]!r}]."
+        )
+        raise ValueError(msg)
 
 
 def _in_blocks(model: keras.Model, blocks: Sequence[str] | None) -> list[Any]:

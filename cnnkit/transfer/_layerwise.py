@@ -23,8 +23,9 @@ def layerwise_learning_rates(
 
     Args:
         optimizer: Any optimizer of Keras or a class derived from one; it isn't changed.
-        multipliers: Multiplier of the rate by the name of a layer; 1 where a layer isn't named.
-            For whole blocks take the names from `list_blocks`.
+        multipliers: Multiplier of the rate by the name of a layer that trains; 1 where a layer
+            isn't named. `list_blocks` tells the layers of a block, `trainable_summary` which of
+            them train.
 
     Returns:
         A fresh optimizer. A model that is saved with it needs `import cnnkit.transfer` before it is
@@ -49,8 +50,8 @@ def layerwise_learning_rates(
     kind = type(optimizer)
     if not isinstance(optimizer, keras.optimizers.Optimizer) or kind.__name__ in _NOT_ALONE:
         msg = (
-            "`optimizer` must be a Keras optimizer with a learning rate of its own. "
-            f"Received: {kind.__name__}. Give the optimizer inside it."
+            "`optimizer` must be a Keras optimizer with a learning rate of its own, as "
+            f"keras.optimizers.Adam(1e-3). Received: {kind.__name__}."
         )
         raise TypeError(msg)
     wrong = {name: factor for name, factor in multipliers.items() if not factor >= 0}

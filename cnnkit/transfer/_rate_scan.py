@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cnnkit._validation import check_whole_number
-from cnnkit.transfer._data_checks import batches_of, check_not_empty
+from cnnkit.transfer._data_checks import batches_of, check_kind, check_not_empty
 from cnnkit.transfer._freezing import fresh_optimizer, renew_train_step
 
 _DIVERGED = 4.0  # times the smallest loss: nothing is learned beyond
@@ -63,8 +63,8 @@ def find_learning_rate(
         The rates, the losses and the suggestion; `cnnkit.viz.plot_learning_rate` draws them.
 
     Raises:
-        ValueError: If the model isn't compiled, its optimizer has a schedule in place of a rate,
-            or the loss is not a number at the first step.
+        ValueError: If the model isn't compiled, all of it is frozen, its optimizer has a schedule
+            in place of a rate, or the loss is not a number at the first step.
 
     Example:
         >>> import numpy as np
@@ -88,6 +88,7 @@ def find_learning_rate(
         raise ValueError(msg)
     rates = np.geomspace(lowest, highest, steps)
     losses: list[float] = []
+    check_kind("data", data)
     with _restored(model):
         check_not_empty("data", data, batch_size)
         batches = itertools.chain.from_iterable(
@@ -115,6 +116,12 @@ def _check_model(model: keras.Model) -> None:
     if not model.compiled:
         msg = (
             "`model` must be compiled. Received: a model without loss. Call `model.compile` first."
+        )
+        raise ValueError(msg)
+    if not model.trainable_weights:
+        msg = (
+            "`model` must have something to train. Received: a model whose layers are all frozen. "
+            "Unfreeze some, with `cnnkit.transfer.unfreeze`."
         )
         raise ValueError(msg)
     rate = model.optimizer.get_config()["learning_rate"]

@@ -46,11 +46,12 @@ def plot_history(
     """
     parts = history if isinstance(history, list | tuple) else [history]
     curves, stages = _joined([_curves(part) for part in parts])
+    epochs = _epochs(parts, len(stages))
     chosen = _metrics(curves, metrics)
     drawn = panels(axes, len(chosen))
     for ax, metric in zip(drawn, chosen, strict=True):
-        _plot_metric(ax, curves, metric)
-        _mark_stages(ax, stages)
+        _plot_metric(ax, epochs, curves, metric)
+        _mark_stages(ax, epochs, stages)
         ax.legend()
     return drawn
 
@@ -60,8 +61,8 @@ def _curves(history: Any) -> Curves:
     curves = history if isinstance(history, Mapping) else getattr(history, "history", None)
     if not isinstance(curves, Mapping) or not any(len(values) for values in curves.values()):
         msg = (
-            "`history` must be what `fit` returns, its `.history`, or a list of them. "
-            f"Received: {history!r}."
+            "`history` must be what `fit` returns, its `.history`, or a list of them, with at "
+            f"least one epoch. Received: {history!r}."
         )
         raise ValueError(msg)
     epochs = max(map(len, curves.values()))
@@ -95,6 +96,13 @@ def _joined(parts: Sequence[Curves]) -> tuple[Curves, list[str]]:
     return curves, [str(stage) for stage in curves.pop("stage", numbered)]
 
 
+def _epochs(parts: Sequence[Any], count: int) -> list[int]:
+    """Return the number of each epoch: as `fit` counted them if that goes on, else from 1."""
+    counted = [epoch + 1 for part in parts for epoch in getattr(part, "epoch", ())]
+    goes_on = len(counted) == count and all(a < b for a, b in pairwise(counted))
+    return counted if goes_on else list(range(1, count + 1))
+
+
 def _metrics(curves: Curves, metrics: Sequence[str] | None) -> list[str]:
     known = [name for name in curves if not name.startswith("val_")]
     if metrics is None:
@@ -110,12 +118,12 @@ def _metrics(curves: Curves, metrics: Sequence[str] | None) -> list[str]:
     return list(metrics)
 
 
-def _plot_metric(ax: Axes, curves: Curves, metric: str) -> None:
+def _plot_metric(ax: Axes, epochs: Sequence[int], curves: Curves, metric: str) -> None:
     train, validation = curves[metric], curves.get(f"val_{metric}", [])
-    epochs = range(1, len(train) + 1)
     marker = "." if len(train) < 10 else ""
     ax.plot(epochs, train, color=BLUE, linestyle="--", marker=marker, label="train")
-    known = [(value, epoch) for epoch, value in enumerate(validation, 1) if not math.isnan(value)]
+    pairs = zip(validation, epochs, strict=False)  # there may be no validation at all
+    known = [(value, epoch) for value, epoch in pairs if not math.isnan(value)]
     if known:
         # Epochs without validation leave no gap in the line.
         values, places = zip(*known, strict=True)
@@ -126,17 +134,17 @@ def _plot_metric(ax: Axes, curves: Curves, metric: str) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def _mark_stages(ax: Axes, stages: Sequence[str]) -> None:
+def _mark_stages(ax: Axes, epochs: Sequence[int], stages: Sequence[str]) -> None:
     """Draw a line between two stages, and each one's name above the panel where it begins."""
     starts = [0, *(epoch for epoch, (a, b) in enumerate(pairwise(stages), 1) if a != b)]
     if len(starts) == 1:
         return
     for start in starts:
         if start:
-            ax.axvline(start + 0.5, color="0.6", linewidth=1, linestyle=":")
+            ax.axvline(epochs[start] - 0.5, color="0.6", linewidth=1, linestyle=":")
         ax.annotate(
             stages[start],
-            (start + 0.5, 1) if start else (0, 1),
+            (epochs[start] - 0.5, 1) if start else (0, 1),
             xycoords=("data" if start else "axes fraction", "axes fraction"),
             xytext=(0, 3),
             textcoords="offset points",

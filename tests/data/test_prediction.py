@@ -458,7 +458,8 @@ class TestClassNamesInTheModel:
 
     def test_they_go_before_those_of_the_table(self, model, table):
         """A table of other labels doesn't rename the outputs of a model."""
-        result = predict_images(model, table, progress=False)
+        with pytest.warns(UserWarning, match=r"^The table has other classes than the model, cat, "):
+            result = predict_images(model, table, progress=False)
 
         assert list(self.NAMES) == list(result["predicted_names"].cat.categories)
 

@@ -199,3 +199,24 @@ def test_no_images_are_refused(classifier, data) -> None:
     """A temperature can't be found from nothing."""
     with pytest.raises(ValueError, match=r"`validation` must hold at least one image\."):
         calibrate(classifier, tuple(part[:0] for part in data))
+
+
+@pytest.mark.parametrize(
+    ("targets", "match"),
+    [
+        (np.eye(4)[np.arange(12) % 4], r"as many classes as the model has outputs, 3"),
+        (np.arange(12), r"labels from 0 to 2.* Received: labels from 0 to 11"),
+        (-np.ones(12, dtype=int), r"labels from 0 to 2"),
+    ],
+)
+def test_targets_of_other_classes_are_refused(targets, match, classifier, data) -> None:
+    """The temperature would be that of some other question."""
+    with pytest.raises(ValueError, match=rf"^`validation` must have {match}"):
+        calibrate(classifier, (data[0], targets))
+
+
+@pytest.mark.parametrize("validation", [None, "photos", np.zeros((4, 8, 8, 3))])
+def test_data_without_targets_are_refused(validation, classifier) -> None:
+    """Images alone can't tell how often the model is right."""
+    with pytest.raises(ValueError, match=r"^`validation` must be a pair of arrays"):
+        calibrate(classifier, validation)

@@ -157,7 +157,7 @@ def test_pooling_is_what_its_name_says(pooling, reduce, backbone, data) -> None:
     )
 
 
-@pytest.mark.parametrize("classes", ["cat", ["cat"], [], ["cat", "cat"]])
+@pytest.mark.parametrize("classes", ["cat", ["cat"], [], ["cat", "cat"], None])
 def test_fewer_than_two_names_are_refused(classes, backbone) -> None:
     """A list of one name, or a string, is a mistake."""
     with pytest.raises(ValueError, match=r"`classes` must be a number or a list of at least two"):
@@ -168,3 +168,9 @@ def test_an_unknown_pooling_is_refused(backbone) -> None:
     """The error lists the kinds there are."""
     with pytest.raises(ValueError, match="`pooling` must be one of 'avg', 'max' or 'flatten'"):
         build_classifier(backbone, 3, pooling="mean")
+
+
+def test_hidden_units_are_a_list(backbone) -> None:
+    """One layer is a list of one."""
+    with pytest.raises(TypeError, match=r"^`hidden_units` must be a list of whole numbers"):
+        build_classifier(backbone, 3, hidden_units=64)

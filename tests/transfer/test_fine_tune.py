@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cnnkit.data import image_dataset
 from cnnkit.models import simple_cnn
 from cnnkit.transfer import build_classifier, fine_tune, trainable_summary
 
@@ -324,6 +325,52 @@ def test_callbacks_that_set_the_rate_are_refused(callback, classifier, data) -> 
     """Two schedules at once are a mistake that Keras reports in mid-training only."""
     with pytest.raises(ValueError, match=r"`callbacks` must not set the learning rate.*Received: "):
         fine_tune(classifier, data, data, head_epochs=1, epochs=1, callbacks=[callback])
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "head_learning_rate"])
+@pytest.mark.parametrize("rate", [0, -1.0, "1e-3", None, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused_before_anything_trains(
+    name, rate, classifier, data
+) -> None:
+    """Not only when its stage begins."""
+    before = [weight.tobytes() for weight in classifier.get_weights()]
+    with pytest.raises(ValueError, match=rf"^`{name}` must be a number above 0\. Received"):
+        fine_tune(classifier, data, data, head_epochs=1, epochs=1, **{name: rate})
+
+    assert before == [weight.tobytes() for weight in classifier.get_weights()]
+
+
+@pytest.mark.parametrize("callbacks", [keras.callbacks.TerminateOnNaN(), ["x"], None])
+def test_what_is_no_list_of_callbacks_is_refused(callbacks, classifier, data) -> None:
+    """One alone, or something else."""
+    with pytest.raises(TypeError, match=r"^`callbacks` must be a list of Keras callbacks\. Rec"):
+        fine_tune(classifier, data, data, head_epochs=1, epochs=1, callbacks=callbacks)
+
+
+@pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.parametrize("names", [["b", "a", "c"], ["a", "b", "d"]])
+def test_classes_in_another_order_are_refused(part, names, backbone, data) -> None:
+    """A model keeps its class names, and a dataset has some: all labels would be swapped."""
+    model = build_classifier(backbone, ["a", "b", "c"])
+    images, targets = data
+    datasets = [
+        image_dataset((images, targets.argmax(axis=1)), class_names=these)
+        for these in (["a", "b", "c"], names)
+    ]
+    given = datasets if part else datasets[::-1]
+    name = "validation" if part else "train"
+    with pytest.raises(
+        ValueError,
+        match=rf"^`{name}` must have the classes of the model, in their order: a, b, c\. "
+        rf"Received: {', '.join(names)}\. Build the model with `train\.class_names`\.",
+    ):
+        fine_tune(model, *given, head_epochs=1, epochs=1, verbose=0)
+
+
+def test_a_head_without_a_backbone_is_refused(classifier, data) -> None:
+    """All layers would train at the head's rate, BatchNorm too."""
+    with pytest.raises(ValueError, match=r"`head` must name the first layer of the head, behind"):
+        fine_tune(classifier, data, data, head_epochs=1, epochs=1, head="scale")
 
 
 def test_an_empty_validation_set_is_refused(classifier, data) -> None:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from cnnkit.models import vggnet
 from cnnkit.transfer import freeze, list_blocks, trainable_summary, unfreeze
 
 ALL = {"conv1", "bn1", "conv2", "bn2", "head_predictions"}
@@ -352,3 +353,19 @@ def test_an_unknown_block_is_refused_with_the_closest(classifier) -> None:
     """The error says where the names are."""
     with pytest.raises(ValueError, match=r"`blocks` must name blocks of the model\..*conv2"):
         freeze(classifier, blocks=["conv22"])
+
+
+@pytest.mark.parametrize(
+    ("function", "choice"),
+    [(freeze, {"names": ["block2"]}), (unfreeze, {"from_layer": "block2"})],
+)
+def test_a_block_in_place_of_a_layer_is_refused_with_the_way(function, choice) -> None:
+    """The error says that it is a block, and where blocks go."""
+    with keras.StatelessScope():
+        model = vggnet((32, 32, 3), depth=11)
+    with pytest.raises(
+        ValueError,
+        match=r"must name layers of the model\. Received: \['block2'\], where 'block2' is a "
+        r"block\. Write blocks=\['block2'\]\.",
+    ):
+        function(model, **choice)

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 from sklearn.datasets import load_digits
 
-from cnnkit.transfer import find_learning_rate
+from cnnkit.transfer import find_learning_rate, freeze
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +49,9 @@ def trained_before() -> keras.Model:
 
 
 def scan(model: keras.Model, data=None, **options):
-    return find_learning_rate(model, data or digits(), **{"progress": False} | options)
+    return find_learning_rate(
+        model, digits() if data is None else data, **{"progress": False} | options
+    )
 
 
 def test_everything_is_as_before_bit_for_bit() -> None:
@@ -255,3 +257,19 @@ def test_nothing_is_shown_without_progress(capfd) -> None:
     scan(classifier(), steps=10)
 
     assert ("", "") == tuple(capfd.readouterr())
+
+
+def test_a_frozen_model_is_refused() -> None:
+    """Whatever the rate, its loss would stay the same."""
+    model = classifier()
+    freeze(model)
+    with pytest.raises(
+        ValueError, match=r"^`model` must have something to train\. Received: a mod"
+    ):
+        scan(model)
+
+
+def test_images_alone_are_refused() -> None:
+    """A loss needs targets."""
+    with pytest.raises(ValueError, match=r"^`data` must be a pair of arrays"):
+        scan(classifier(), digits()[0])

@@ -327,9 +327,7 @@ def test_unknown_metrics_are_an_error():
 @pytest.mark.parametrize("history", [{}, None, 3, "loss", FakeHistory({}), [None], [[1, 2]]])
 def test_other_things_are_no_history(history):
     """What holds no curves is an error that says what would."""
-    message = (
-        r"^`history` must be what `fit` returns, its `\.history`, or a list of them\. Received: "
-    )
+    message = r"^`history` must be what `fit` returns, its `\.history`, or a list of them, with at least one epoch\. Received: "
 
     with pytest.raises(ValueError, match=message):
         plot_history(history)
@@ -358,3 +356,29 @@ def test_validation_in_some_epochs_only_is_drawn():
     drawn = [value for value in curve(ax, "validation")[1] if not np.isnan(value)]
 
     assert [3.5, 1.5] == drawn
+
+
+class Resumed(FakeHistory):
+    """A history of `fit` that went on with its fourth epoch."""
+
+    epoch = (3, 4, 5, 6)
+
+
+def test_a_resumed_run_keeps_the_numbers_of_its_epochs():
+    """As in the log of `fit`: points, best epoch, and the boundary of stages."""
+    history = HISTORY | {"stage": ["head", "head", "all", "all"]}
+    ax = plot_history(Resumed(history))[0]
+
+    assert [4, 5, 6, 7] == curve(ax, "train")[0]
+    assert [4, 5, 6, 7] == curve(ax, "validation")[0]
+    assert (5, 0.9, "best: 0.9 (epoch 5)") == best(ax)
+    assert [5.5] == boundaries(ax)
+
+
+def test_runs_that_begin_anew_are_numbered_through():
+    """Two calls of `fit` count from 0 each."""
+    first, second = FakeHistory(HISTORY), FakeHistory(HISTORY)
+    first.epoch = second.epoch = (0, 1, 2, 3)
+    ax = plot_history([first, second])[0]
+
+    assert list(range(1, 9)) == curve(ax, "train")[0]
