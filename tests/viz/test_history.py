@@ -327,7 +327,7 @@ def test_unknown_metrics_are_an_error():
 @pytest.mark.parametrize("history", [{}, None, 3, "loss", FakeHistory({}), [None], [[1, 2]]])
 def test_other_things_are_no_history(history):
     """What holds no curves is an error that says what would."""
-    message = r"^`history` must be what `fit` returns, its `\.history`, or a list of them, with at least one epoch\. Received: "
+    message = r"^`history` must be what `fit` returns, .* with at least one epoch\. Received: "
 
     with pytest.raises(ValueError, match=message):
         plot_history(history)
