@@ -4,9 +4,9 @@
     nox -s bench -- features FOLDER WEIGHTS
 
 A MobileNetV2 of width 0.35 gets a head for five classes. First 20 epochs of the head alone are
-trained, then 5 epochs of the head and the last third of the network: through `fit`, and on what the
+trained, then some of the head and the last third of the network: through `fit`, and on what the
 frozen part makes of all images once. What it takes to build the parts and to run the frozen one
-belongs to the time. FOLDER holds class folders of images, WEIGHTS is the file of the weights of the
+belongs to the time; for small images, that of building counts most, so they get more epochs. FOLDER holds class folders of images, WEIGHTS is the file of the weights of the
 network without its top; without them, random weights look at cuttings of scikit-learn's photos,
 which takes the same time.
 """
@@ -29,6 +29,8 @@ from cnnkit.transfer import build_classifier, cache_features, freeze, split_mode
 PAIRS = 9
 IMAGES = 480
 CUT = "block_11_add"
+# Side of the images, epochs, where the model is cut.
+WORK = ((96, 20, "head_pool"), (96, 10, CUT), (224, 20, "head_pool"), (224, 5, CUT))
 Data = tuple[np.ndarray, np.ndarray]
 
 
@@ -91,19 +93,19 @@ def main() -> None:
     """Print how many times as fast training on features is."""
     folder, weights = (*sys.argv[1:3], None, None)[:2]
     rows = []
-    for side in tqdm((96, 224), "sides"):
+    for side, epochs, at in tqdm(WORK, "features"):
         data = images_of(side, folder)
-        for title, epochs, at in (("head, 20 epochs", 20, "head_pool"), ("top third", 5, CUT)):
-            model = classifier(data, weights)
-            if at == CUT:
-                unfreeze(model, from_layer="block_12_expand")
-            ways = (
-                partial(on_features, model, data, epochs, at),
-                partial(whole, model, data, epochs),
-            )
-            rows.append((side, title, *ratio(*ways, pairs=PAIRS), same_losses(model, ways)))
-            keras.backend.clear_session()
-    columns = ["side", "trained", "times as fast", "low", "same losses"]
+        model = classifier(data, weights)
+        if at == CUT:
+            unfreeze(model, from_layer="block_12_expand")
+        ways = (
+            partial(on_features, model, data, epochs, at),
+            partial(whole, model, data, epochs),
+        )
+        title = "head" if at != CUT else "head and last third"
+        rows.append((side, title, epochs, *ratio(*ways, pairs=PAIRS), same_losses(model, ways)))
+        keras.backend.clear_session()
+    columns = ["side", "trained", "epochs", "times as fast", "low", "same losses"]
     print(pd.DataFrame(rows, columns=columns).to_string(index=False, float_format="{:.2f}".format))
 
 

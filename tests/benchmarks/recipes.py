@@ -193,7 +193,7 @@ CHOSEN: dict[str, dict[str, dict[str, float]]] = {  # by `--tune`, with 20 image
         "e fastai": {"peak": 2e-3},
     },
     "digits": {
-        "fine_tune": {"learning_rate": 2e-3},
+        "fine_tune": {"learning_rate": 5e-3, "head_epochs": 60},
         "a head only": {"rate": 3e-2},
         "d regression": {"penalty": 10.0},
         "e fastai": {"peak": 2e-2},
@@ -203,7 +203,7 @@ SETTINGS: dict[str, Callable[[Work], Any]] = {
     **{
         f"fine_tune {epochs} {rate}": partial(ours, head_epochs=epochs, learning_rate=rate)
         for epochs in (20, 60)
-        for rate in (5e-4, 1e-3, 2e-3)
+        for rate in (5e-4, 1e-3, 2e-3, 5e-3)
     },
     **{f"a {rate}": partial(head_only, rate=rate) for rate in (1e-3, 3e-3, 1e-2, 3e-2)},
     **{f"d {penalty}": partial(regression, penalty=penalty) for penalty in (1.0, 10.0, 100.0, 1e3)},
