@@ -6,9 +6,9 @@
 A MobileNetV2 of width 0.35 gets a head for five classes. First 20 epochs of the head alone are
 trained, then some of the head and the last third of the network: through `fit`, and on what the
 frozen part makes of all images once. What it takes to build the parts and to run the frozen one
-belongs to the time; for small images, that of building counts most, so they get more epochs. FOLDER holds class folders of images, WEIGHTS is the file of the weights of the
-network without its top; without them, random weights look at cuttings of scikit-learn's photos,
-which takes the same time.
+belongs to the time; for small images that of building counts most, so they get more epochs. FOLDER
+holds class folders of images, WEIGHTS is the file of the weights of the network without its top;
+without them, random weights look at cuttings of scikit-learn's photos, which takes the same time.
 """
 
 import sys
