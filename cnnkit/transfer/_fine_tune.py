@@ -1,5 +1,6 @@
 """The five steps of fine-tuning as one call."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from cnnkit.transfer._freezing import freeze, renew_train_step, unfreeze
 from cnnkit.transfer._resuming import callbacks_of_stage, has_backup
 from cnnkit.transfer._stage_on_features import cut_for, fit_on_features
 
+_ACCURACY = re.compile(r"val_(\w+_)?acc(uracy)?$")
 _WARM_UP = 0.3  # of the steps of a stage, the share that fastai's one-cycle policy gives it
 _START = 1 / 25  # of the peak rate, likewise
 
@@ -29,7 +31,7 @@ def fine_tune(
     learning_rate: float = 1e-3,
     cache: bool | str = "auto",
     batch_size: int = 32,
-    monitor: str = "val_loss",
+    monitor: str = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
 ) -> keras.callbacks.History:
@@ -58,8 +60,11 @@ def fine_tune(
             then taken as they come in one pass; or False. What draws at random, as dropout in the
             backbone, is never cached: the frozen part ends in front of it.
         batch_size: Images a batch, for arrays.
-        monitor: What the best epoch is best in: `"val_loss"` or another logged quantity. Losses
-            and errors are the better the lower, all else the higher.
+        monitor: What the best epoch is best in, a logged quantity; `"auto"` is the accuracy on the
+            validation data, or `"val_loss"` where none is logged. Losses and errors are the better
+            the lower, all else the higher; of equal epochs the last is the best, as the rate falls.
+            A loss grows with the confidence in wrong answers and so favors early epochs, also
+            while the accuracy rises; `calibrate` mends confidence afterwards.
         callbacks: Keras callbacks, used in both stages; none that sets the learning rate. A
             `CSVLogger` needs `append=True` to keep both. With `BackupAndRestore` a run that was
             killed goes on in its stage when it is started again.
@@ -236,6 +241,9 @@ class _BestWeights(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         logs = logs or {}
+        if self.monitor == "auto":
+            self.monitor = next((name for name in logs if _ACCURACY.match(name)), "val_loss")
+            self.sign = 1.0 if lower_is_better(self.monitor) else -1.0
         if self.monitor not in logs:
             msg = (
                 f"`monitor` must be one of {', '.join(sorted(logs))}. "
@@ -243,7 +251,7 @@ class _BestWeights(keras.callbacks.Callback):
             )
             raise ValueError(msg)
         value = self.sign * logs[self.monitor]
-        if value < self.best:
+        if value <= self.best:
             self.best, self.weights = value, self.model.get_weights()
 
     def restore(self, model: keras.Model) -> None:

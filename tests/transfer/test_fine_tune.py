@@ -89,6 +89,47 @@ def test_the_weights_of_the_best_epoch_are_restored(monitor, best_of, classifier
     assert all(map(np.array_equal, record.weights[best_of(values)], classifier.get_weights()))
 
 
+def last_of_the_best(values: list[float]) -> int:
+    return max(range(len(values)), key=lambda epoch: (values[epoch], epoch))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "monitor"),
+    [
+        ([score, "accuracy"], "val_accuracy"),
+        (["acc"], "val_acc"),
+        (["categorical_accuracy"], "val_categorical_accuracy"),
+    ],
+)
+def test_the_best_epoch_is_that_of_the_accuracy_and_of_equal_ones_the_last(
+    metrics, monitor, classifier, data
+) -> None:
+    """Three images give four different accuracies, so epochs are equal."""
+    record = Record()
+    few = data[0][:3], data[1][:3]
+    classifier.compile("adam", loss="categorical_crossentropy", metrics=metrics)
+    history = fine_tune(
+        classifier, data, few, head_epochs=8, epochs=8, callbacks=[record], verbose=0
+    )
+    values = history.history[monitor]
+
+    assert values.count(max(values)) > 1
+    best = record.weights[last_of_the_best(values)]
+    assert all(map(np.array_equal, best, classifier.get_weights()))
+
+
+def test_without_accuracy_the_best_epoch_is_that_of_the_loss(classifier, data) -> None:
+    """A model need not log more than its loss."""
+    record = Record()
+    classifier.compile("adam", loss="categorical_crossentropy")
+    history = fine_tune(
+        classifier, data, data, head_epochs=2, epochs=3, callbacks=[record], verbose=0
+    )
+    best = record.weights[int(np.argmin(history.history["val_loss"]))]
+
+    assert all(map(np.array_equal, best, classifier.get_weights()))
+
+
 def test_an_interrupted_run_keeps_the_best_weights(classifier, data) -> None:
     """Ctrl-C in the second stage leaves the best epoch so far."""
     record = Record()
@@ -105,6 +146,7 @@ def test_an_interrupted_run_keeps_the_best_weights(classifier, data) -> None:
             data,
             head_epochs=2,
             epochs=4,
+            monitor="val_loss",
             callbacks=[record, Interrupt()],
             verbose=0,
         )
