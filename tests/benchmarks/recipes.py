@@ -6,9 +6,9 @@
 FOLDER holds `train`, `test` and perhaps `validation`, each with class folders; WEIGHTS is the file
 of a MobileNetV2 of width 0.35 without its top. `digits` are scikit-learn's: a small network that
 was trained on 0 to 4 learns 5 to 9. Each recipe sees every training image 16 times, photos mirrored
-at random, and keeps the epoch that is best on a fifth of `train`, which none trains on. `fine_tune`
-spends one pass on the features that its head learns from, and 15 on everything. `validation` and
-`test` together tell the accuracy.
+at random, and keeps the epoch that is best on a fifth of `train`, which none trains on: by its
+loss, `fine_tune` as always by its accuracy. `fine_tune` spends one pass on the features that its
+head learns from, and 15 on everything. `validation` and `test` together tell the accuracy.
 
     a  the head alone: Adam
     b  course notes: head with RMSprop 2e-5, then all but `layers[:150]` with RMSprop 1e-6
