@@ -120,7 +120,7 @@ def _check_class_names(model: keras.Model, name: str, data: Any) -> None:
     if kept is not None and given is not None and kept != list(given):
         msg = (
             f"`{name}` must have the classes of the model, in their order: {', '.join(kept)}. "
-            f"Received: {', '.join(given)}. Build the model with `train.class_names`."
+            f"Received: {', '.join(map(str, given))}. Build the model with `train.class_names`."
         )
         raise ValueError(msg)
 
