@@ -130,6 +130,36 @@ def test_without_accuracy_the_best_epoch_is_that_of_the_loss(classifier, data) -
     assert all(map(np.array_equal, best, classifier.get_weights()))
 
 
+class StopAt(keras.callbacks.Callback):
+    """Stop as EarlyStopping does, at the end of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.last = epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if epoch == self.last:
+            self.model.stop_training = True
+
+
+@pytest.mark.parametrize("cache", ["auto", False])
+def test_a_stage_that_a_callback_ends_goes_over_to_the_next(cache, classifier, data) -> None:
+    """On features as in `fit`; and a model that was stopped before begins anew."""
+    classifier.stop_training = True
+    history = fine_tune(
+        classifier,
+        data,
+        data,
+        head_epochs=4,
+        epochs=2,
+        cache=cache,
+        callbacks=[StopAt(1)],
+        verbose=0,
+    )
+
+    assert ["head", "head", "all", "all"] == history.history["stage"]
+
+
 def test_an_interrupted_run_keeps_the_best_weights(classifier, data) -> None:
     """Ctrl-C in the second stage leaves the best epoch so far."""
     record = Record()
