@@ -1,6 +1,7 @@
 """The scan finds a rate that works, and nobody can tell that there was a scan."""
 
 import random
+from functools import cache
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.datasets import load_digits
 from cnnkit.transfer import find_learning_rate, freeze
 
 
+@cache
 def digits() -> tuple[np.ndarray, np.ndarray]:
     images, targets = load_digits(return_X_y=True)
     return (images / 16).astype("float32"), targets
