@@ -55,7 +55,7 @@ def freeze(
     leaves = list(leaf_layers(model))
     chosen = leaves[: 0 if first is None else _count("first", first, leaves)]
     chosen = [*chosen, *_named(model, "names", names), *_in_blocks(model, blocks)]
-    if (first, names, blocks) == (None,) * 3:
+    if first is None and names is None and blocks is None:
         chosen = leaves
     else:
         _check_leaves_some(leaves, chosen)
@@ -106,7 +106,8 @@ def unfreeze(
     """
     check_built(model)
     leaves = list(leaf_layers(model))
-    chosen = leaves if (last, from_layer, names, blocks) == (None,) * 4 else []
+    asked = (last, from_layer, names, blocks)
+    chosen = leaves if all(choice is None for choice in asked) else []
     if last is not None:
         chosen = leaves[len(leaves) - _count("last", last, leaves) :]
     if from_layer is not None:
@@ -183,8 +184,8 @@ def _named(model: keras.Model, argument: str, names: Sequence[str] | None) -> li
     leaves: dict[str, list[Any]] = {}
     for name, layer in _names_and_leaves(model) if names is not None else ():
         leaves.setdefault(name, []).append(layer)
-    if not isinstance(names, str):
-        _check_no_block(model, argument, [name for name in names or () if name not in leaves])
+    if names is not None and not isinstance(names, str):
+        _check_no_block(model, argument, [name for name in names if name not in leaves])
     return _picked(leaves, argument, names, "layers of the model", "model.summary()")
 
 

@@ -369,3 +369,15 @@ def test_a_block_in_place_of_a_layer_is_refused_with_the_way(function, choice) -
         r"block\. Write blocks=\['block2'\]\.",
     ):
         function(model, **choice)
+
+
+def test_names_and_blocks_may_be_columns_of_a_table(classifier) -> None:
+    """As `list_blocks` and `trainable_summary` give them."""
+    freeze(classifier, blocks=list_blocks(classifier)["name"][:1])
+    freeze(classifier, names=trainable_summary(classifier)["layer"][2:3])
+
+    assert {"bn2", "head_predictions"} == trained(classifier)
+    unfreeze(classifier, blocks=list_blocks(classifier)["name"][:1], batch_norm=True)
+    unfreeze(classifier, names=trainable_summary(classifier)["layer"][2:3])
+
+    assert ALL == trained(classifier)
