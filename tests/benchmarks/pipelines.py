@@ -6,8 +6,8 @@ FOLDER and TINY_FOLDER hold class folders of JPEGs; without them such are made o
 sample photos. Every way feeds the same trivial model, and is iterated without one, in turn. A ratio
 is the time of a way over that of the first, by its median and the lower end of a 95 % interval.
 
-"No TensorFlow" is the same batches made by a thread for each core, handed to nobody: more than this
-no pipeline can make of them. The bound is what `cv2.imdecode`, `cv2.resize` (bilinear to twice the
+"No TensorFlow" is the same batches made by a thread for each core, handed to nobody: what
+`tf.data` and `fit` can lose. The bound is what `cv2.imdecode`, `cv2.resize` (bilinear to twice the
 size, then 2 x 2 averages), the transforms and `cv2.LUT` take alone on one thread, over the number
 of cores.
 """
