@@ -49,9 +49,17 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite."""
+    """Run the test suite, but for what takes long."""
     install(session, "tests")
-    session.run("python", "-Im", "pytest", "-n", "2", *session.posargs, env=QUIET)
+    quick = ("-m", "not slow")
+    session.run("python", "-Im", "pytest", "-n", "2", *quick, *session.posargs, env=QUIET)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run what the test suite leaves out: large networks and long training."""
+    install(session, "tests")
+    session.run("python", "-Im", "pytest", "-n", "2", "-m", "slow", *session.posargs, env=QUIET)
 
 
 @nox.session
@@ -95,7 +103,8 @@ def minimums(session: nox.Session) -> None:
     )
     # Old versions of some packages warn of new versions of others; that is not ours to mend.
     ignore = ("-W", "ignore::DeprecationWarning")
-    session.run("python", "-Im", "pytest", "-n", "2", *ignore, *session.posargs, env=QUIET)
+    options = ("-m", "not slow", *ignore, *session.posargs)
+    session.run("python", "-Im", "pytest", "-n", "2", *options, env=QUIET)
 
 
 @nox.session

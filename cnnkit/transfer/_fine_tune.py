@@ -101,8 +101,7 @@ def fine_tune(
         check_data(model, name, data, batch_size)
     batch_size = batch_size_of(train, batch_size)
     steps = count_batches(train, batch_size)
-    best = _BestWeights(monitor)
-    history = _History()
+    best, history = _BestWeights(monitor), _History()
     stages = (("head", head_epochs, head_learning_rate), ("all", epochs, learning_rate))
     try:
         for history.stage, count, rate in stages:
@@ -111,14 +110,13 @@ def fine_tune(
             _set_stage(model, history.stage, head_names)
             renew_train_step(model, _one_cycle(rate, steps * count))
             start = _next_epoch(history, head_epochs)
+            cut = cut_for(model, (train, validation), cache) if history.stage == "head" else None
             running: dict[str, Any] = {
                 "initial_epoch": start,
                 "epochs": start + count,
                 "callbacks": [*callbacks_of_stage(callbacks, history.stage), best, history],
-                "verbose": verbose,
             }
-            cut = cut_for(model, (train, validation), cache) if history.stage == "head" else None
-            _fit(model, cut, train, validation, batch_size, running)
+            _fit(model, cut, train, validation, batch_size, running | {"verbose": verbose})
     finally:
         best.restore(model)
         renew_train_step(model, keras.optimizers.Adam(learning_rate / 10))

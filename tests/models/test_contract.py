@@ -38,8 +38,11 @@ FAMILIES = ("vgg11_batch_norm", "googlenet_torchvision", "resnet18", "simple_cnn
 POOLED = [name for name in BUILDERS if name != "simple_cnn"]  # it pools in its own way
 # These have no layer and no block that others have not, and more of them.
 LARGER = ("googlenet_batch_norm", "resnet34")
-every_builder = pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
-every_name = pytest.mark.parametrize("name", BUILDERS)
+MARKS = {name: pytest.mark.slow if name in LARGER else () for name in BUILDERS}
+every_builder = pytest.mark.parametrize(
+    "build", [pytest.param(build, marks=MARKS[n], id=n) for n, build in BUILDERS.items()]
+)
+every_name = pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS[n]) for n in BUILDERS])
 every_kind = pytest.mark.parametrize("name", [name for name in BUILDERS if name not in LARGER])
 every_family = pytest.mark.parametrize("name", FAMILIES)
 
@@ -168,7 +171,7 @@ def test_an_unknown_pooling_is_refused(name, include_top) -> None:
 @pytest.mark.parametrize(
     ("name", "input_shape", "shape"),
     [
-        *((name, (None, None, 4), (2, 48, 33, 4)) for name in BUILDERS),
+        *(pytest.param(n, (None, None, 4), (2, 48, 33, 4), marks=MARKS[n]) for n in BUILDERS),
         *((name, (40, 56, 1), (2, 40, 56, 1)) for name in FAMILIES),
     ],
 )
@@ -309,7 +312,7 @@ def set_policy() -> Iterator[Callable[[str], None]]:
 @pytest.mark.parametrize(
     ("name", "half"),
     [
-        *((name, "bfloat16") for name in BUILDERS),
+        *(pytest.param(n, "bfloat16", marks=MARKS[n]) for n in BUILDERS),
         *((name, "float16") for name in BUILDERS if name not in LARGER),
     ],
 )

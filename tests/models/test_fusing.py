@@ -38,6 +38,8 @@ NETWORKS = {
     "densenet121": (lambda: applications.DenseNet121(**PEER), 32),
     "xception": (lambda: applications.Xception(**PEER), 16),
 }
+SLOW = ("resnet50", "googlenet", "efficientnet_b0", "densenet121", "xception")
+MARKS = {name: pytest.mark.slow if name in SLOW else () for name in NETWORKS}
 # DenseNet normalizes what it has concatenated or pooled, in front of a convolution.
 BLOCKS = {2: 6, 3: 12, 4: 24, 5: 16}
 UNFOLDABLE = {
@@ -61,7 +63,7 @@ class Pair(NamedTuple):
     actual: np.ndarray
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+@pytest.fixture(scope="module", params=[pytest.param(n, marks=MARKS[n]) for n in NETWORKS])
 def pair(request) -> Pair:
     keras.utils.set_random_seed(0)
     generator = np.random.default_rng(0)

@@ -24,8 +24,8 @@ PEERS = [
     (vggnet, 16, keras.applications.VGG16),
     (vggnet, 19, keras.applications.VGG19),
     (resnet, 50, keras.applications.ResNet50),
-    (resnet, 101, keras.applications.ResNet101),
-    (resnet, 152, keras.applications.ResNet152),
+    pytest.param(resnet, 101, keras.applications.ResNet101, marks=pytest.mark.slow),
+    pytest.param(resnet, 152, keras.applications.ResNet152, marks=pytest.mark.slow),
 ]
 
 

@@ -180,7 +180,7 @@ def best() -> float:
     return max(accuracy(rate) for rate in (1e-4, 1e-3, 1e-2, 1e-1))
 
 
-@pytest.mark.parametrize("steps", [60, 300])
+@pytest.mark.parametrize("steps", [60, pytest.param(300, marks=pytest.mark.slow)])
 def test_the_suggestion_trains_about_as_well_as_any_rate(steps, best) -> None:
     """Five epochs reach what the best of four powers of ten reaches, less five points at most."""
     assert best > 0.9
