@@ -70,11 +70,16 @@ SURFACE = {
         "unfreeze",
     ],
     "cnnkit.viz": [
+        "plot_confusion_matrix",
         "plot_history",
         "plot_learning_rate",
         "plot_pixel_histogram",
+        "plot_reliability",
         "show_augmentations",
+        "show_feature_maps",
+        "show_grad_cam",
         "show_images",
+        "show_predictions",
     ],
 }
 PACKAGES = [importlib.import_module(name) for name in SURFACE]

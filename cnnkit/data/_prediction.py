@@ -19,7 +19,7 @@ from cnnkit.data._listing import list_images
 from cnnkit.data._reading import CHANNELS
 from cnnkit.data._sources import table_source
 from cnnkit.data._tables import check_table, class_names_of
-from cnnkit.preprocess._modes import scales_inside
+from cnnkit.preprocess._modes import check_mode_of_model
 
 Images = pd.DataFrame | Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
 
@@ -83,7 +83,7 @@ def predict_images(
     if table.empty:
         msg = "`table` must hold at least one image. Received: an empty table."
         raise ValueError(msg)
-    _check_mode(model, mode)
+    check_mode_of_model(model, mode)
     names = _class_names(model, table, class_names)
     if top is not None:
         top = min(check_whole_number("top", top), len(names))
@@ -123,15 +123,6 @@ def _color_mode(model: Any) -> str:
         )
         raise ValueError(msg)
     return colors[model.input_shape[-1]]
-
-
-def _check_mode(model: Any, mode: str) -> None:
-    if mode != "none" and scales_inside(model):
-        msg = (
-            "`mode` must be 'none' for a model that scales inside, or images would be scaled "
-            f"twice. Received: mode={mode!r}."
-        )
-        raise ValueError(msg)
 
 
 def _class_names(model: Any, table: pd.DataFrame, class_names: Sequence[str] | None) -> list[str]:

@@ -77,7 +77,7 @@ def _mode_of_model(model: Any) -> str:
     if scales_inside(model):
         return "none"
     family = _family(model.name)
-    names = {layer.name for layer in _leaf_layers(model)}
+    names = {layer.name for layer in leaf_operations(model)}
     unclear = any(map(_may_scale, _front(model)))
     if family is None or family.layer not in names or unclear:
         front = "with arithmetic in front that may scale" if unclear else "without scaling layers"
@@ -100,9 +100,19 @@ def scales_inside(model: Any) -> bool:
     return any(type(layer).__name__ in _SCALING_LAYERS for layer in _front(model))
 
 
+def check_mode_of_model(model: Any, mode: str) -> None:
+    """Raise a ValueError if images would be scaled for a model that does it itself."""
+    if mode != "none" and scales_inside(model):
+        msg = (
+            "`mode` must be 'none' for a model that scales inside, or images would be scaled "
+            f"twice. Received: mode={mode!r}."
+        )
+        raise ValueError(msg)
+
+
 def _front(model: Any) -> Iterator[Any]:
     """Yield what stands in front of the first weights; a Normalization's are no obstacle."""
-    for layer in _leaf_layers(model):
+    for layer in leaf_operations(model):
         if getattr(layer, "weights", ()) and type(layer).__name__ not in _SCALING_LAYERS:
             return
         yield layer
@@ -113,10 +123,11 @@ def _may_scale(layer: Any) -> bool:
     return type(layer).__name__ == "Lambda" or not hasattr(layer, "weights")
 
 
-def _leaf_layers(model: Any) -> Iterator[Any]:
+def leaf_operations(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model and of the models inside it, and the arithmetic between them."""
     # The operations of a functional model are its layers and the arithmetic between them.
     for layer in getattr(model, "operations", model.layers):
         if hasattr(layer, "layers"):
-            yield from _leaf_layers(layer)
+            yield from leaf_operations(layer)
         else:
             yield layer

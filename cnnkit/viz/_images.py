@@ -17,8 +17,10 @@ from cnnkit._validation import check_whole_number
 from cnnkit.data._reading import read_image
 from cnnkit.preprocess import unscale
 from cnnkit.viz._axes import panels
+from cnnkit.viz._fonts import make_readable
 
 _WIDTH = 2.2  # of a panel, in inches
+_MOST = 64  # images: more on one figure can't be told apart
 
 
 def show_images(
@@ -40,7 +42,7 @@ def show_images(
         axes: Panels to draw on, one an image; a new figure by default.
 
     Returns:
-        An array of Axes.
+        An array of Axes. Of more than 64 images the first are shown, with a note that says so.
 
     Raises:
         ValueError: If there are no images or it is a single one, the titles differ in number, or
@@ -53,14 +55,16 @@ def show_images(
         >>> [ax.get_title() for ax in axes]
         ['china', 'flower']
     """
-    pictures = [_as_pixels(image, mode) for image in _several(images)]
-    names = [""] * len(pictures) if titles is None else [str(title) for title in titles]
-    if not pictures or len(names) != len(pictures):
+    given = list(_several(images))
+    names = [""] * len(given) if titles is None else [str(title) for title in titles]
+    if not given or len(names) != len(given):
         msg = (
             "`images` must hold at least one image, and `titles` one title for each. "
-            f"Received: {len(pictures)} images and {len(names)} titles."
+            f"Received: {len(given)} images and {len(names)} titles."
         )
         raise ValueError(msg)
+    pictures = [_as_pixels(image, mode) for image in given[:_MOST]]
+    names = names[:_MOST]
     if columns is None:
         columns = min(8, math.ceil(math.sqrt(len(pictures))))
     lines = max(len(_wrapped(name).splitlines()) for name in names)
@@ -72,8 +76,10 @@ def show_images(
     )
     for ax, picture, name in zip(drawn, pictures, names, strict=True):
         ax.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        ax.set_title(_wrapped(name), fontsize="medium")
+        make_readable([ax.set_title(_wrapped(name), fontsize="medium")])
         ax.set_axis_off()
+    if len(given) > _MOST:
+        drawn[0].figure.supxlabel(f"the first {_MOST} of {len(given)} images", fontsize="medium")
     return drawn
 
 

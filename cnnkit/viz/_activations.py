@@ -1,0 +1,299 @@
+"""What a network makes of an image: the maps of a layer, and where the decision comes from.
+
+A layer is listened to while the whole model runs, so that it may stand anywhere, also in a model
+inside the model, whose graph would have to be taken apart otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+
+from cnnkit._class_names import class_names_in
+from cnnkit._validation import check_whole_number
+from cnnkit.data._reading import read_image
+from cnnkit.preprocess import scale
+from cnnkit.preprocess._modes import check_mode_of_model, leaf_operations
+from cnnkit.viz._axes import panels
+from cnnkit.viz._fonts import make_readable
+
+Image = ArrayLike | str | os.PathLike[str]
+
+
+def show_feature_maps(
+    model: Any,
+    image: Image,
+    layer: str,
+    *,
+    count: int = 16,
+    mode: str = "none",
+    axes: Iterable[Axes] | None = None,
+) -> NDArray[Any]:
+    """Show what a layer makes of an image, a panel for each channel, the most active first.
+
+    Args:
+        model: A Keras model that takes one image batch.
+        image: A file, which is read at the model's size, or a uint8 image of that size
+            `(height, width, channels)`.
+        layer: Name of a layer that gives feature maps, in the model or in a model inside it.
+        count: How many channels; all if there are fewer. Active is what is large on average.
+        mode: The scaling the model was trained with; `"none"` for a model that scales inside.
+        axes: Panels to draw on, one a channel; a new figure by default.
+
+    Returns:
+        An array of Axes; bright is high, each channel on its own scale.
+
+    Raises:
+        ValueError: If the layer isn't there or gives no feature maps, or the image doesn't fit.
+
+    Example:
+        >>> from sklearn.datasets import load_sample_images
+        >>> from cnnkit.models import simple_cnn
+        >>> from cnnkit.viz import show_feature_maps
+        >>> model = simple_cnn((64, 64, 3), 2, filters=(4, 8), mode="unit")
+        >>> path = load_sample_images().filenames[0]
+        >>> axes = show_feature_maps(model, path, "block1_conv1", count=2)
+        >>> len(axes)
+        2
+    """
+    check_whole_number("count", count)
+    _, batch = _model_input(model, image, mode)
+    listened = _layer_named(model, layer)
+    heard: list[Any] = []
+    with _replaced(listened, call=_heard_by(heard.append, listened.call)):
+        model(batch, training=False)
+    maps = _maps(listened, heard)[0]
+    order = np.argsort(-maps.mean(axis=(0, 1)), kind="stable")[:count]
+    drawn = panels(axes, len(order), columns=min(4, len(order)), panel_size=(2.0, 2.2))
+    for ax, channel in zip(drawn, order, strict=True):
+        ax.imshow(maps[..., channel], cmap="viridis")
+        ax.set_title(f"channel {channel}", fontsize="medium")
+        ax.set_axis_off()
+    return drawn
+
+
+def show_grad_cam(
+    model: Any,
+    image: Image,
+    *,
+    target: int | str | None = None,
+    layer: str | None = None,
+    mode: str = "none",
+    axes: Iterable[Axes] | None = None,
+) -> NDArray[Any]:
+    """Show where in an image a class is seen: Grad-CAM.
+
+    The maps of a convolution, weighted by what each adds to the score of the class in front of the
+    softmax; only what speaks for the class is shown (Selvaraju et al., "Grad-CAM", 2017,
+    arXiv:1610.02391, equations 1 and 2).
+
+    Args:
+        model: A Keras classifier on the TensorFlow backend, softmax or one sigmoid unit.
+        image: A file, which is read at the model's size, or a uint8 image of that size
+            `(height, width, channels)`.
+        target: Number or name of a class; by default the one that is predicted.
+        layer: Name of a layer that gives feature maps, in the model or in a model inside it; by
+            default the last of them.
+        mode: The scaling the model was trained with; `"none"` for a model that scales inside.
+        axes: Two panels to draw on; a new figure by default.
+
+    Returns:
+        An array of two Axes: the image, and the same under the heat of the class (bright is much),
+        with its name and probability.
+
+    Raises:
+        NotImplementedError: If Keras runs on another backend.
+        ValueError: If layer or class aren't there, or the image doesn't fit.
+
+    Example:
+        >>> from sklearn.datasets import load_sample_images
+        >>> from cnnkit.models import simple_cnn
+        >>> from cnnkit.viz import show_grad_cam
+        >>> model = simple_cnn((64, 64, 3), 2, filters=(4, 8), mode="unit")
+        >>> axes = show_grad_cam(model, load_sample_images().filenames[0], target=1)
+        >>> axes[1].get_title()[:8]
+        'class 1:'
+    """
+    _check_backend()
+    picture, batch = _model_input(model, image, mode)
+    probabilities = _probabilities(np.asarray(model(batch, training=False))[0])
+    names = class_names_in(model)
+    number = _class_number(target, names, probabilities)
+    listened = _last_maps(model) if layer is None else _layer_named(model, layer)
+    heat = _grad_cam(model, batch, listened, number)
+    drawn = panels(axes, 2, panel_size=(3.2, 3.4))
+    for ax in drawn:
+        ax.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        ax.set_axis_off()
+    height, width = picture.shape[:2]
+    frame = (-0.5, width - 0.5, height - 0.5, -0.5)
+    drawn[1].imshow(heat, cmap="inferno", alpha=0.55, extent=frame, interpolation="bilinear")
+    name = names[number] if names else f"class {number}"
+    drawn[1].set_title(f"{name}: {probabilities[number]:.2f}", fontsize="medium")
+    make_readable([drawn[1].title])
+    return drawn
+
+
+def _grad_cam(model: Any, batch: NDArray[Any], layer: Any, number: int) -> NDArray[Any]:
+    """Return the heat of a class `(height, width)`, 0 to 1, as large as the layer's maps."""
+    import tensorflow as tf
+
+    heard: list[Any] = []
+    with tf.GradientTape() as tape:
+
+        def hear(maps: Any) -> None:
+            tape.watch(maps)
+            heard.append(maps)
+
+        with _linear_end(model), _replaced(layer, call=_heard_by(hear, layer.call)):
+            scores = model(batch, training=False)[0]
+        # One sigmoid unit speaks for the second class, and its opposite for the first.
+        score = scores[number] if len(scores) > 1 else (2 * number - 1) * scores[0]
+    maps = _maps(layer, heard)[0]
+    gradients = tf.convert_to_tensor(tape.gradient(score, heard[-1])).numpy()[0]
+    heat: NDArray[Any] = np.maximum(maps @ gradients.mean(axis=(0, 1)), 0)
+    return heat / heat.max() if heat.max() > 0 else heat
+
+
+@contextmanager
+def _linear_end(model: Any) -> Iterator[None]:
+    """Leave out the softmax or sigmoid at the end for a while."""
+    import keras
+
+    ends = (keras.activations.softmax, keras.activations.sigmoid)
+    last = next(
+        layer
+        for layer in reversed(list(leaf_operations(model)))
+        if isinstance(layer, keras.layers.Softmax) or hasattr(layer, "activation")
+    )
+    changed: dict[str, Any] = {}
+    if isinstance(last, keras.layers.Softmax):
+        changed = {"call": lambda inputs, *_args, **_options: inputs}
+    elif last.activation in ends:
+        changed = {"activation": keras.activations.linear}
+    with _replaced(last, **changed):
+        yield
+
+
+@contextmanager
+def _replaced(layer: Any, **attributes: Any) -> Iterator[None]:
+    """Give a layer other attributes of its own for a while."""
+    before = {name: vars(layer)[name] for name in attributes if name in vars(layer)}
+    vars(layer).update(attributes)
+    try:
+        yield
+    finally:
+        for name in attributes:
+            del vars(layer)[name]
+        vars(layer).update(before)
+
+
+def _heard_by(hear: Any, call: Any) -> Any:
+    def listened(*args: Any, **options: Any) -> Any:
+        outputs = call(*args, **options)
+        hear(outputs)
+        return outputs
+
+    return listened
+
+
+def _layer_named(model: Any, name: str) -> Any:
+    layers = {layer.name: layer for layer in leaf_operations(model)}
+    if name not in layers:
+        near = get_close_matches(str(name), layers) or list(layers)[-4:]
+        msg = (
+            f"`layer` must name a layer of the model. Received: layer={name!r}. "
+            f"There are {', '.join(near)} and others."
+        )
+        raise ValueError(msg)
+    return layers[name]
+
+
+def _last_maps(model: Any) -> Any:
+    """Return the last layer that gives feature maps."""
+    for layer in reversed(list(leaf_operations(model))):
+        if layer._inbound_nodes and len(getattr(layer.output, "shape", ())) == 4:
+            return layer
+    msg = (
+        "`model` must have a layer with feature maps, (batch, height, width, channels). "
+        "Received: a model without any. Name one as `layer`."
+    )
+    raise ValueError(msg)
+
+
+def _maps(layer: Any, heard: list[Any]) -> NDArray[Any]:
+    """Return the maps `(1, height, width, channels)` that a layer was heard to give."""
+    shape = tuple(heard[-1].shape) if heard else ()
+    if len(shape) != 4:
+        msg = (
+            "`layer` must give feature maps, (batch, height, width, channels). "
+            f"Received: layer={layer.name!r}, "
+            f"{f'which gives {shape}' if heard else 'which the model does not call'}."
+        )
+        raise ValueError(msg)
+    import keras
+
+    maps: NDArray[Any] = keras.ops.convert_to_numpy(heard[-1])
+    return maps
+
+
+def _model_input(model: Any, image: Image, mode: str) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Return the image as it is to be seen `(height, width, channels)`, and as the model wants it.
+
+    The batch is `(1, height, width, channels)`, float32.
+    """
+    check_mode_of_model(model, mode)
+    height, width, channels = model.input_shape[1:]
+    if isinstance(image, str | os.PathLike):
+        size = None if None in (height, width) else (height, width)
+        picture = read_image(image, size, color_mode="grayscale" if channels == 1 else "rgb")
+    else:
+        picture = np.asarray(image)
+    fits = picture.ndim == 3 and all(
+        wanted in (None, given)
+        for wanted, given in zip((height, width, channels), picture.shape, strict=True)
+    )
+    if not fits or picture.dtype != np.uint8:
+        msg = (
+            "`image` must be a file, or a uint8 array of the model's size, "
+            f"{(height, width, channels)}. Received: {picture.dtype} of shape {picture.shape}. "
+            "Give the file, which is read at that size."
+        )
+        raise ValueError(msg)
+    return picture, scale(picture[None], mode).astype(np.float32, copy=False)
+
+
+def _probabilities(outputs: NDArray[Any]) -> NDArray[Any]:
+    return np.array([1 - outputs[0], outputs[0]]) if len(outputs) == 1 else outputs
+
+
+def _class_number(target: Any, names: list[str] | None, probabilities: NDArray[Any]) -> int:
+    if target is None:
+        return int(probabilities.argmax())
+    number = names.index(target) if names and target in names else target
+    if isinstance(number, str) or not 0 <= number < len(probabilities):
+        known = f", or one of {', '.join(names)}" if names else ""
+        msg = (
+            f"`target` must be a class number from 0 to {len(probabilities) - 1}{known}. "
+            f"Received: target={target!r}."
+        )
+        raise ValueError(msg)
+    return int(number)
+
+
+def _check_backend() -> None:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        msg = (
+            "`show_grad_cam` needs Keras on TensorFlow, whose gradients it takes. "
+            f"Received: the backend {keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
+        )
+        raise NotImplementedError(msg)

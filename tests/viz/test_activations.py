@@ -1,0 +1,219 @@
+"""Maps and heat, held to gradients worked out by hand and to the model's own outputs."""
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+from cnnkit.models import simple_cnn
+from cnnkit.transfer import build_classifier
+from cnnkit.viz import show_feature_maps, show_grad_cam
+
+SIZE = 8
+
+
+@pytest.fixture
+def image(rng) -> np.ndarray:
+    return rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def toy(end: str = "softmax", units: int = 3) -> keras.Model:
+    """Two maps of the image, their means, and a dense layer: all gradients are its kernel."""
+    inputs = keras.Input((SIZE, SIZE, 3))
+    maps = layers.Conv2D(2, 1, use_bias=False, name="maps")(inputs)
+    x = layers.GlobalAveragePooling2D()(maps)
+    if end == "dense":
+        outputs = layers.Dense(units, "softmax" if units > 1 else "sigmoid", name="scores")(x)
+    else:
+        outputs = layers.Dense(units, name="scores")(x)
+        ends = {"softmax": layers.Softmax(), "activation": layers.Activation("softmax")}
+        outputs = ends[end](outputs) if end in ends else outputs
+    model = keras.Model(inputs, outputs)
+    # Both maps speak for every class in some places, so that no heat is zero everywhere.
+    model.get_layer("maps").set_weights([np.array([[[[1, 0.1], [-0.5, 1], [0.2, -0.7]]]])])
+    kernel = np.array([[1, -0.5, 0.3], [-0.2, 1, 0.4]])[:, :units]
+    model.get_layer("scores").set_weights([kernel, np.zeros(units)])
+    return model
+
+
+def heat_by_hand(model: keras.Model, image: np.ndarray, number: int, sign: int = 1) -> np.ndarray:
+    """Grad-CAM of a toy: the mean passes a 64th of the kernel's column to every place."""
+    maps = image.astype("float64") @ model.get_layer("maps").get_weights()[0][0, 0]
+    column = sign * model.get_layer("scores").get_weights()[0][:, number]
+    heat = np.maximum(maps @ (column / SIZE**2), 0)
+    return heat / heat.max() if heat.max() > 0 else heat
+
+
+class TestGradCam:
+    """Heat of a class."""
+
+    @pytest.mark.parametrize("end", ["softmax", "activation", "dense", "logits"])
+    @pytest.mark.parametrize("target", [0, 1, 2])
+    def test_the_heat_is_that_worked_out_by_hand(self, end, target, image) -> None:
+        """From the score in front of the softmax, whatever makes the softmax."""
+        model = toy(end)
+        drawn = show_grad_cam(model, image, target=target)
+        expected = heat_by_hand(model, image, target)
+
+        assert 1 == expected.max()
+        np.testing.assert_allclose(drawn[1].images[1].get_array(), expected, atol=1e-5)
+        np.testing.assert_array_equal(drawn[0].images[0].get_array(), image)
+
+    @pytest.mark.parametrize("target", [0, 1])
+    def test_one_sigmoid_unit_speaks_for_the_second_class(self, target, image) -> None:
+        """And its opposite for the first."""
+        model = toy("dense", units=1)
+        drawn = show_grad_cam(model, image, target=target)
+        expected = heat_by_hand(model, image, 0, sign=2 * target - 1)
+
+        np.testing.assert_allclose(drawn[1].images[1].get_array(), expected, atol=1e-5)
+
+    def test_the_predicted_class_is_shown_by_default(self, image) -> None:
+        """With its probability."""
+        model = toy()
+        probabilities = model.predict(image[None].astype("float32"), verbose=0)[0]
+        drawn = show_grad_cam(model, image)
+        number = probabilities.argmax()
+
+        assert f"class {number}: {probabilities[number]:.2f}" == drawn[1].get_title()
+
+    def test_a_model_inside_is_looked_into(self, image) -> None:
+        """The same layers, flat or nested, give the same heat."""
+        flat = toy("dense")
+        inner = keras.Model(flat.input, flat.get_layer("maps").output, name="inner")
+        inputs = keras.Input((SIZE, SIZE, 3))
+        x = layers.GlobalAveragePooling2D()(inner(inputs))
+        nested = keras.Model(inputs, layers.Dense(3, "softmax", name="scores")(x))
+        nested.get_layer("scores").set_weights(flat.get_layer("scores").get_weights())
+        heats = [
+            show_grad_cam(model, image, target=1, layer="maps")[1].images[1].get_array()
+            for model in (flat, nested)
+        ]
+
+        assert heats[0].max() == 1
+        np.testing.assert_array_equal(heats[0], heats[1])
+        np.testing.assert_array_equal(
+            heats[1], show_grad_cam(nested, image, target=1)[1].images[1].get_array()
+        )
+
+    def test_the_model_is_left_as_it_was(self, image) -> None:
+        """Its outputs are the same bits, and it can be saved."""
+        model = toy("dense")
+        batch = image[None].astype("float32")
+        before = model.predict(batch, verbose=0)
+        attributes = [set(vars(layer)) for layer in model.layers]
+        show_grad_cam(model, image)
+
+        np.testing.assert_array_equal(before, model.predict(batch, verbose=0))
+        assert attributes == [set(vars(layer)) for layer in model.layers]
+        assert keras.activations.softmax is model.layers[-1].activation
+
+    def test_class_names_that_the_model_keeps_may_be_asked_for(self, image) -> None:
+        """And they stand in the title."""
+        backbone = simple_cnn((SIZE, SIZE, 3), 2, filters=(4,), include_top=False)
+        model = build_classifier(backbone, ["hat", "shoe"], mode="tf")
+        drawn = show_grad_cam(model, image, target="shoe")
+
+        assert drawn[1].get_title().startswith("shoe: 0.")
+        with pytest.raises(ValueError, match=r"`target` must be .*0 to 1, or one of hat, shoe\."):
+            show_grad_cam(model, image, target="boot")
+
+    def test_a_file_is_read_upright_at_the_size_of_the_model(self, tmp_path) -> None:
+        """EXIF says that the picture is turned."""
+        pixels = np.zeros((32, 64, 3), dtype=np.uint8)
+        pixels[:, :32] = 200  # left, and above once it is upright
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+        drawn = show_grad_cam(toy(), tmp_path / "turned.png")
+        seen = drawn[0].images[0].get_array()
+
+        assert (SIZE, SIZE, 3) == seen.shape
+        assert (seen[0] == 200).all()
+        assert (seen[-1] == 0).all()
+
+    def test_another_backend_is_refused_by_its_name(self, image, monkeypatch) -> None:
+        """The gradient is TensorFlow's."""
+        monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+        with pytest.raises(NotImplementedError, match=r"needs Keras on TensorFlow.*the backend 'j"):
+            show_grad_cam(toy(), image)
+
+    @pytest.mark.parametrize("target", [3, -1, "cat"])
+    def test_a_class_that_is_not_there_is_refused(self, target, image) -> None:
+        """The error gives the range."""
+        with pytest.raises(ValueError, match=r"`target` must be a class number from 0 to 2\. Rec"):
+            show_grad_cam(toy(), image, target=target)
+
+    def test_a_model_without_maps_is_refused(self, rng) -> None:
+        """There is nothing to lay over the image."""
+        model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Flatten(), layers.Dense(2)])
+        image = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+        with pytest.raises(ValueError, match=r"`model` must have a layer with feature maps, \(bat"):
+            show_grad_cam(model, image)
+
+
+class TestFeatureMaps:
+    """Maps of a layer."""
+
+    def test_the_maps_are_those_of_the_layer_the_most_active_first(self, image) -> None:
+        """As a model that ends there gives them, by their means."""
+        model = simple_cnn((SIZE, SIZE, 3), 2, filters=(6, 4), mode="unit")
+        expected = keras.Model(model.input, model.get_layer("block1_conv1").output).predict(
+            image[None].astype("float32"), verbose=0
+        )[0]
+        order = np.argsort(-expected.mean(axis=(0, 1)))
+        drawn = show_feature_maps(model, image, "block1_conv1")
+
+        assert [f"channel {channel}" for channel in order] == [ax.get_title() for ax in drawn]
+        for ax, channel in zip(drawn, order, strict=True):
+            np.testing.assert_allclose(
+                ax.images[0].get_array(), expected[..., channel], rtol=1e-4, atol=1e-5
+            )
+
+    def test_only_so_many_are_shown(self, image) -> None:
+        """The rest is less active."""
+        model = simple_cnn((SIZE, SIZE, 3), 2, filters=(6, 4), mode="unit")
+
+        assert 2 == len(show_feature_maps(model, image, "block1_conv1", count=2))
+
+    def test_scaling_outside_is_given_by_its_mode(self, image) -> None:
+        """As in training; a model that scales inside refuses it."""
+        outside = toy()
+        inputs = keras.Input((SIZE, SIZE, 3))
+        x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+        inside = keras.Model(inputs, outside(x))
+        first, second = (
+            show_feature_maps(model, image, "maps", mode=mode)[0].images[0].get_array()
+            for model, mode in ((outside, "tf"), (inside, "none"))
+        )
+
+        np.testing.assert_allclose(first, second, atol=1e-5)
+        with pytest.raises(ValueError, match=r"`mode` must be 'none' for a model that scales ins"):
+            show_feature_maps(inside, image, "maps", mode="tf")
+
+    def test_an_unknown_layer_is_refused_with_the_nearest(self, image) -> None:
+        """Which is what was meant."""
+        with pytest.raises(ValueError, match=r"`layer` must name a layer.*'map'\. There are maps"):
+            show_feature_maps(toy(), image, "map")
+
+    def test_a_layer_without_maps_is_refused(self, image) -> None:
+        """The error says what it gives."""
+        with pytest.raises(ValueError, match=r"`layer` must give feature maps.*gives \(1, 3\)\."):
+            show_feature_maps(toy(), image, "scores")
+        assert [] == plt.get_fignums()
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            np.zeros((SIZE, 9, 3), dtype=np.uint8),
+            np.zeros((SIZE, SIZE, 3), dtype=np.float32),
+            np.zeros((SIZE, SIZE), dtype=np.uint8),
+            np.zeros((SIZE, SIZE, 1), dtype=np.uint8),
+        ],
+    )
+    def test_an_image_that_does_not_fit_is_refused(self, given) -> None:
+        """The size is the model's, the pixels are raw."""
+        with pytest.raises(ValueError, match=r"`image` must be a file, or a uint8 array of the mo"):
+            show_feature_maps(toy(), given, "maps")

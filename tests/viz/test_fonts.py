@@ -1,0 +1,57 @@
+"""Names in any script: a font that has the letters is found, or its lack is told once."""
+
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.font_manager import findfont, fontManager, get_font
+
+from cnnkit.viz import show_images
+from cnnkit.viz import _fonts
+
+IMAGE = np.zeros((8, 8, 3), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Each test warns for itself."""
+    _fonts._warn_of.cache_clear()
+    _fonts._font_with.cache_clear()
+
+
+@pytest.fixture
+def foreign() -> str:
+    """A letter that matplotlib's own font lacks and another installed font has."""
+    own = set(get_font(findfont("DejaVu Sans")).get_charmap())
+    others = next(entry for entry in fontManager.ttflist if entry.name == "STIXGeneral")
+    letters = sorted(set(get_font(others.fname).get_charmap()) - own)
+    return next(chr(letter) for letter in letters if chr(letter).isalpha())
+
+
+def test_a_font_that_has_the_letters_is_taken(foreign) -> None:
+    """No glyph is missing when it is drawn (matplotlib would warn), and no setting has changed."""
+    before = dict(plt.rcParams)
+    (ax,) = show_images([IMAGE], [f"a {foreign}"])
+    ax.figure.canvas.draw()
+
+    assert ax.title.get_fontfamily() != before["font.family"]
+    assert before == dict(plt.rcParams)
+
+
+def test_latin_names_keep_their_font() -> None:
+    """Nothing is looked for that isn't needed."""
+    (ax,) = show_images([IMAGE], ["Käse über Œuvre"])
+
+    assert plt.rcParams["font.family"] == ax.title.get_fontfamily()
+
+
+def test_a_letter_that_no_font_has_is_told_once(monkeypatch) -> None:
+    """The warning says what to install."""
+    entries = [entry for entry in fontManager.ttflist if entry.name == "DejaVu Sans"]
+    monkeypatch.setattr(fontManager, "ttflist", entries)
+    with pytest.warns(UserWarning, match=r"^No installed font has the letter '옷'.*Install one"):
+        show_images([IMAGE], ["옷"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        show_images([IMAGE], ["옷"])

@@ -1,0 +1,226 @@
+"""What the plots of predictions say, read back from matplotlib and held to scikit-learn."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import accuracy_score, confusion_matrix
+
+from cnnkit.viz import plot_confusion_matrix, plot_reliability, show_predictions
+
+NAMES = ["cat", "dog", "fox"]
+
+
+def predicted(count: int = 200, classes: int = 3, seed: int = 0) -> pd.DataFrame:
+    """Return a table in which about two of three predictions are right."""
+    rng = np.random.default_rng(seed)
+    names = NAMES if classes == 3 else [f"class {number}" for number in range(classes)]
+    true = rng.integers(0, classes, count)
+    told = np.where(rng.random(count) < 0.6, true, rng.integers(0, classes, count))
+    return pd.DataFrame(
+        {
+            "target_names": pd.Categorical.from_codes(true, names),
+            "predicted_names": pd.Categorical.from_codes(told, names),
+            "confidence": rng.uniform(1 / classes, 1, count).astype("float32"),
+        }
+    )
+
+
+@pytest.fixture
+def table(make_folder) -> pd.DataFrame:
+    """Four images: right and sure, wrong and sure, wrong and unsure, right and unsure."""
+    folder = make_folder({"cat": 4})
+    names = pd.Categorical(["cat", "cat", "dog", "dog"], categories=NAMES)
+    told = pd.Categorical(["cat", "dog", "fox", "dog"], categories=NAMES)
+    return pd.DataFrame(
+        {
+            "file_paths": [str(path) for path in sorted(folder.rglob("*.png"))],
+            "target_names": names,
+            "predicted_names": told,
+            "confidence": [0.99, 0.95, 0.55, 0.62],
+        }
+    )
+
+
+class TestShowPredictions:
+    """Images with truth and prediction."""
+
+    def test_right_and_wrong_are_told_apart_without_color(self, table) -> None:
+        """By a sign in the title, and by width and style of the frame."""
+        drawn = show_predictions(table)
+        frames = [ax.patches[0] for ax in drawn]
+
+        assert [
+            "\u2713 cat 99 %",
+            "\u2717 dog 95 %\nis cat",
+            "\u2717 fox 55 %\nis dog",
+            "\u2713 dog 62 %",
+        ] == [ax.get_title() for ax in drawn]
+        assert ["-", "--", "--", "-"] == [frame.get_linestyle() for frame in frames]
+        widths = [frame.get_linewidth() for frame in frames]
+        assert max(widths[0], widths[3]) < min(widths[1:3])
+        assert len({to_hex(frame.get_edgecolor()) for frame in frames}) == 2
+
+    def test_the_images_are_those_of_the_files(self, table) -> None:
+        """Each panel has the picture of its row."""
+        from PIL import Image
+
+        drawn = show_predictions(table, worst=True)
+        expected = np.asarray(Image.open(table["file_paths"][1]))
+
+        np.testing.assert_array_equal(expected, drawn[0].images[0].get_array())
+
+    def test_the_worst_mistakes_come_first(self, table) -> None:
+        """The surest of the wrong, then the least sure of the right."""
+        drawn = show_predictions(table, worst=True)
+
+        assert ["dog", "fox", "dog", "cat"] == [ax.get_title().split()[1] for ax in drawn]
+
+    def test_an_unlabelled_table_is_shown_without_truth(self, table) -> None:
+        """There is nothing to compare with, and no frame."""
+        drawn = show_predictions(table.drop(columns="target_names"))
+
+        assert "dog 95 %" == drawn[1].get_title()
+        assert [] == list(drawn[1].patches)
+
+    def test_the_worst_of_an_unlabelled_table_are_unknown(self, table) -> None:
+        """It says what is missing."""
+        with pytest.raises(ValueError, match=r"`table` must be .* of labelled images\. Received: "):
+            show_predictions(table.drop(columns="target_names"), worst=True)
+
+    def test_a_large_table_is_cut_and_says_so(self, table) -> None:
+        """64 of 80, the note on the figure."""
+        drawn = show_predictions(pd.concat([table] * 20, ignore_index=True))
+
+        assert 64 == len(drawn)
+        assert "the first 64 of 80 images" == drawn[0].figure.get_supxlabel()
+
+    def test_given_axes_are_drawn_on(self, table) -> None:
+        """No other figure is opened."""
+        figure, given = plt.subplots(2, 2)
+        drawn = show_predictions(table, axes=given.ravel())
+
+        assert list(given.ravel()) == list(drawn)
+        assert [figure.number] == plt.get_fignums()
+
+
+class TestConfusionMatrix:
+    """Classes against predictions."""
+
+    @pytest.mark.parametrize("normalize", [None, "true", "pred", "all"])
+    def test_the_numbers_are_those_of_scikit_learn(self, normalize) -> None:
+        """The colors and the text of the cells."""
+        table = predicted()
+        (ax,) = plot_confusion_matrix(table, normalize=normalize)
+        expected = confusion_matrix(
+            table["target_names"], table["predicted_names"], labels=NAMES, normalize=normalize
+        )
+        form = "{}" if normalize is None else "{:.2f}"
+
+        np.testing.assert_allclose(ax.images[0].get_array(), expected)
+        assert [form.format(cell) for cell in expected.ravel()] == [
+            text.get_text() for text in ax.texts
+        ]
+
+    def test_rows_are_classes_and_columns_predictions(self) -> None:
+        """In the order of the categories, also of those without images."""
+        table = predicted()
+        table = table[table["target_names"] != "cat"]
+        (ax,) = plot_confusion_matrix(table)
+
+        assert NAMES == [label.get_text() for label in ax.get_yticklabels()]
+        assert NAMES == [label.get_text() for label in ax.get_xticklabels()]
+        assert ("predicted", "class") == (ax.get_xlabel(), ax.get_ylabel())
+        assert 0 == ax.images[0].get_array()[0].sum()
+
+    def test_a_class_that_is_only_predicted_has_its_column(self) -> None:
+        """A model may know more classes than the table."""
+        table = predicted()
+        table["target_names"] = pd.Categorical(["cat"] * len(table))
+        (ax,) = plot_confusion_matrix(table)
+
+        assert NAMES == [label.get_text() for label in ax.get_xticklabels()]
+        assert len(table) == ax.images[0].get_array().sum()
+
+    @pytest.mark.parametrize("classes", [2, 25, 26, 100])
+    def test_many_classes_stay_readable(self, classes) -> None:
+        """No two labels of an axis overlap; beyond 25 classes colors replace numbers."""
+        (ax,) = plot_confusion_matrix(predicted(2000, classes))
+        ax.figure.canvas.draw()
+        boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+        heights = sorted((box.y0, box.y1) for box in boxes)
+        sides = sorted(
+            (box.x0, box.x1) for box in (x.get_window_extent() for x in ax.get_xticklabels())
+        )
+
+        for places in (heights, sides):
+            assert all(a[1] <= b[0] + 1 for a, b in pairwise(places))
+        assert (classes <= 25) == (len(ax.texts) == classes**2)
+        assert (classes > 25) == (len(ax.figure.axes) == 2)
+
+    def test_an_unknown_normalize_is_refused(self) -> None:
+        """The words are scikit-learn's."""
+        with pytest.raises(ValueError, match=r"`normalize` must be one of None, 'true'"):
+            plot_confusion_matrix(predicted(), normalize="rows")
+
+    def test_no_figure_is_left_by_a_refused_call(self) -> None:
+        """What is wrong is seen before anything is drawn."""
+        with pytest.raises(ValueError, match=r"Received: no column 'predicted_names' or 'confid"):
+            plot_confusion_matrix(predicted()[["target_names"]])
+        assert [] == plt.get_fignums()
+
+
+class TestReliability:
+    """Accuracy against confidence."""
+
+    @pytest.mark.parametrize("bins", [5, 10, 15])
+    @pytest.mark.parametrize("seed", range(3))
+    def test_the_curve_is_that_of_scikit_learn(self, bins, seed) -> None:
+        """Accuracy over confidence in equal bins; the empty ones are left out."""
+        table = predicted(seed=seed)
+        (ax,) = plot_reliability(table, bins=bins)
+        right = table["predicted_names"] == table["target_names"].astype(str)
+        accuracy, confidence = calibration_curve(right, table["confidence"], n_bins=bins)
+        curve = ax.lines[1].get_data()
+
+        np.testing.assert_allclose(curve[0], confidence, rtol=1e-6)
+        np.testing.assert_allclose(curve[1], accuracy)
+
+    def test_the_title_tells_the_expected_calibration_error(self) -> None:
+        """In one bin it is the distance of mean confidence and accuracy."""
+        table = predicted()
+        (ax,) = plot_reliability(table, bins=1)
+        accuracy = accuracy_score(table["target_names"], table["predicted_names"])
+        error = abs(table["confidence"].mean() - accuracy)
+
+        assert f"expected calibration error {error:.3f}" == ax.get_title()
+
+    def test_images_are_counted_in_shares(self) -> None:
+        """The bars sum to one."""
+        (ax,) = plot_reliability(predicted())
+
+        assert 1 == pytest.approx(sum(bar.get_height() for bar in ax.patches))
+
+    def test_rounding_above_one_is_one(self) -> None:
+        """A softmax in float32 may sum to a little more."""
+        table = predicted().assign(confidence=np.float32(1.0000001))
+        (ax,) = plot_reliability(table)
+
+        assert [1] == list(ax.lines[1].get_xdata())
+
+    def test_an_empty_table_is_refused(self) -> None:
+        """There is nothing to be right about."""
+        with pytest.raises(ValueError, match=r"`table` must be what .*Received: an empty table\."):
+            plot_reliability(predicted()[:0])
+
+
+@pytest.mark.parametrize("given", [{"a": 1}, None, Path("here")])
+def test_what_is_no_table_is_refused(given) -> None:
+    """The error says where a table comes from."""
+    with pytest.raises(ValueError, match=r"`table` must be what `cnnkit.data.predict_images` retu"):
+        show_predictions(given)
