@@ -1,6 +1,7 @@
 """Checks of training data against the model, before hours are spent on a mistake."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from cnnkit._class_names import class_names_in
 from cnnkit.preprocess._modes import scales_inside
 
+_ENOUGH = 16  # images: of two classes in random order, so many are alike once in 30,000 times
 _INFINITE = -1  # tf.data.INFINITE_CARDINALITY; TensorFlow is not imported here
 
 
@@ -65,6 +67,8 @@ def check_data(model: keras.Model, name: str, data: Any, batch_size: int) -> Non
     _check_class_names(model, name, data)
     check_targets(model, name, targets)
     _check_form_of_labels(model, name, targets)
+    if name == "train" and not isinstance(data, tuple):  # `fit` shuffles arrays
+        _warn_of_order(targets)
 
 
 def check_kind(name: str, data: Any) -> None:
@@ -162,6 +166,16 @@ def _check_form_of_labels(model: keras.Model, name: str, targets: NDArray[Any]) 
             "the model with loss='sparse_categorical_crossentropy'."
         )
         raise ValueError(msg)
+
+
+def _warn_of_order(targets: NDArray[Any]) -> None:
+    """Warn if a batch that is large enough to tell holds one class only, as in a sorted table."""
+    if len(targets) >= _ENOUGH and (targets == targets[0]).all():
+        warnings.warn(
+            f"All {len(targets)} images of the first batch of `train` are of one class. Unless "
+            "nearly all images are, they must be shuffled: image_dataset(..., shuffle=True).",
+            stacklevel=4,
+        )
 
 
 def _plain_name(loss: Any) -> str:

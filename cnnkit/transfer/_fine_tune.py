@@ -46,7 +46,8 @@ def fine_tune(
     Args:
         model: A compiled classifier, for example from `build_classifier`. Loss and metrics are
             kept.
-        train: Arrays `(images, targets)`, a dataset or a PyDataset that knows its length.
+        train: Arrays `(images, targets)`, a dataset or a PyDataset that knows its length. A dataset
+            must be shuffled; a first batch of one class only is warned of.
         validation: The same for validation.
         head_epochs: Epochs of the first stage.
         epochs: Epochs of the second stage; 0 trains the head only.

@@ -536,3 +536,19 @@ def test_a_dataset_of_unknown_length_is_refused(classifier, data) -> None:
 
     with pytest.raises(ValueError, match=r"`train` must know its number of batches.*assert_card"):
         fine_tune(classifier, endless, data, head_epochs=1, epochs=1)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_sorted_training_data_are_warned_of(shuffle, recwarn) -> None:
+    """A table is sorted by class: unshuffled, each batch has one class and accuracy falls apart."""
+    images = np.zeros((64, 8, 8, 1), dtype=np.uint8)
+    pair = images, np.arange(64) // 32
+    train = image_dataset(pair, batch_size=16, shuffle=shuffle, seed=0)
+    backbone = simple_cnn((8, 8, 1), 2, filters=(4,), include_top=False, mode="unit")
+    model = build_classifier(backbone, 2, mode="none")
+    fine_tune(model, train, image_dataset(pair), head_epochs=1, epochs=0, verbose=0)
+    told = [
+        w for w in recwarn if "of the first batch of `train` are of one class" in str(w.message)
+    ]
+
+    assert ([] if shuffle else [__file__]) == [warning.filename for warning in told]
