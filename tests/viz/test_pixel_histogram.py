@@ -21,6 +21,12 @@ def image(rng):
     return (rng.uniform(0, 1, (30, 40, 3)) * [100, 180, 250]).astype(np.uint8)
 
 
+@pytest.fixture
+def anywhere(rng):
+    """An image of floats that lie anywhere, as a network may give one."""
+    return rng.normal(0, 1, (30, 40, 3))
+
+
 def counts(ax):
     """Return the heights of the bars."""
     return [bar.get_height() for bar in ax.patches]
@@ -65,16 +71,66 @@ def test_every_pixel_is_counted(image, mode, bins):
     assert [30 * 40] * 3 == [sum(counts(ax)) for ax in axes]
 
 
-def test_bars_count_the_channel_of_their_panel(image):
+def test_bars_count_the_channel_of_their_panel(anywhere):
     """Each panel shows its own channel's counts."""
-    scaled = scale(image, "unit")
-    axes = plot_pixel_histogram(scaled, bins=10)
-    expected = [
-        np.histogram(scaled[..., place], 10, range=(scaled.min(), scaled.max()))[0].tolist()
-        for place in range(3)
-    ]
+    axes = plot_pixel_histogram(anywhere, bins=10)
+    expected = [np.histogram(anywhere[..., place], 10)[0].tolist() for place in range(3)]
 
     assert expected == [counts(ax) for ax in axes]
+
+
+@pytest.mark.parametrize("bins", [100, 7, 256])
+@pytest.mark.parametrize("mode", ["unit", "tf", "torch", "caffe"])
+def test_the_histogram_of_a_scaled_image_is_that_of_the_raw_one(image, mode, bins):
+    """No comb: each bar holds as many of the 256 levels as any other."""
+    order = slice(None, None, -1 if mode == "caffe" else 1)
+    scaled = scale(image, mode)[..., order]
+    for place in range(3):
+        raw, changed = (
+            plot_pixel_histogram(picture[..., place : place + 1], bins=bins)[0]
+            for picture in (image, scaled)
+        )
+
+        assert counts(raw) == counts(changed)
+
+
+def test_the_channels_of_caffe_are_named_in_their_order(image):
+    """Mode "caffe" has turned them around."""
+    axes = plot_pixel_histogram(scale(image, "caffe"), mode="caffe")
+
+    assert ["blue", "green", "red"] == [ax.get_title().partition(":")[0] for ax in axes]
+
+
+def test_several_images_are_compared_in_shares(image, rng):
+    """Whatever their sizes, on the same bars; each has a line of its own and its name."""
+    other = rng.integers(50, 200, (10, 10, 3), dtype=np.uint8)
+    axes = plot_pixel_histogram([image, other], bins=20, labels=["first", "second"])
+    for place, ax in enumerate(axes):
+        outlines = [patch.get_xy() for patch in ax.patches]
+        both = [picture[..., place].ravel() for picture in (image, other)]
+
+        assert "share of the pixels" == axes[0].get_ylabel()
+        assert ["first", "second"] == [x.get_text() for x in ax.get_legend().get_texts()]
+        np.testing.assert_array_equal(outlines[0][:, 0], outlines[1][:, 0])
+        for outline, values in zip(outlines, both, strict=True):
+            corners = np.unique(outline[:, 0])
+            expected = np.histogram(values, corners)[0] / len(values)
+            np.testing.assert_allclose(outline[1:-1:2, 1][: len(expected)], expected, atol=1e-12)
+        assert len({patch.get_linestyle() for patch in ax.patches}) == 2
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        ([np.zeros((2, 2, 3)), np.zeros((2, 2, 1))], None, r"`image` must be one .*all with as m"),
+        ([], None, r"`image` must be one image"),
+        ([np.zeros((2, 2, 3))] * 2, ["one"], r"`labels` must hold one name.*2 images and 1 lab"),
+    ],
+)
+def test_images_that_cannot_be_compared_are_errors(images, labels, message):
+    """Of other channels, none at all, or without a name each."""
+    with pytest.raises(ValueError, match=message):
+        plot_pixel_histogram(images, labels=labels)
 
 
 def test_panels_share_their_bins(image):
@@ -84,18 +140,18 @@ def test_panels_share_their_bins(image):
     assert [first, first] == others
 
 
-def test_bins_span_the_values_of_the_image(image):
-    """The bars reach from the least to the greatest value of all channels."""
-    scaled = scale(image, "unit")
-    bars = edges(plot_pixel_histogram(scaled)[0])
+def test_bins_span_the_values_of_the_channel(anywhere):
+    """The bars reach from the least to the greatest value."""
+    bars = edges(plot_pixel_histogram(anywhere)[0])
+    values = anywhere[..., 0]
 
-    np.testing.assert_allclose([scaled.min(), scaled.max()], [bars[0], bars[-1]])
+    np.testing.assert_allclose([values.min(), values.max()], [bars[0], bars[-1]])
 
 
 @pytest.mark.parametrize(("expected", "options"), [(100, {}), (7, {"bins": 7})])
-def test_bins_are_as_many_as_asked_for(image, expected, options):
+def test_bins_are_as_many_as_asked_for(anywhere, expected, options):
     """There are a hundred bars unless another number is asked for."""
-    assert expected == len(plot_pixel_histogram(scale(image), **options)[0].patches)
+    assert expected == len(plot_pixel_histogram(anywhere, **options)[0].patches)
 
 
 def test_bars_of_whole_numbers_hold_equally_many_values(image):
@@ -177,8 +233,8 @@ def test_too_few_axes_are_an_error(image):
 def test_other_shapes_are_errors(shape):
     """What is not one image of 1 or 3 channels is an error, batches too."""
     message = (
-        r"^`image` must be one image, \(height, width, channels\), with 1 or 3 channels\. "
-        r"Received: shape=.*\.$"
+        r"^`image` must be one image, \(height, width, channels\), with 1 or 3 channels, "
+        r"or a list of such, all with as many channels\. Received: shape=.*\.$"
     )
 
     with pytest.raises(ValueError, match=message):
