@@ -7,6 +7,8 @@ deviation of "torch" are the ImageNet statistics that torchvision publishes.
 
 from __future__ import annotations
 
+import math
+import warnings
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -55,8 +57,11 @@ def scale(images: ArrayLike, mode: str = "tf") -> NDArray[np.float32]:
         A new float32 array of the same shape.
 
     Raises:
-        ValueError: If the mode is unknown, the shape is not that of images, or the channels do not
-            fit the mode (`"torch"` and `"caffe"` need three).
+        ValueError: If the mode is unknown, the shape is not that of images, the channels do not
+            fit the mode (`"torch"` and `"caffe"` need three), or a value is NaN.
+
+    Warns:
+        UserWarning: If floats look scaled already: negative, or fractions none of which is above 1.
 
     Example:
         >>> import numpy as np
@@ -67,6 +72,8 @@ def scale(images: ArrayLike, mode: str = "tf") -> NDArray[np.float32]:
     """
     pixels = _as_images(images)
     scaling = scaling_for(mode, pixels.shape[-1])
+    if np.issubdtype(pixels.dtype, np.floating) and pixels.size:
+        _check_range(pixels, mode)
     if scaling.reverse_channels:
         pixels = pixels[..., ::-1]
     if pixels.dtype == np.uint8 and pixels.size:
@@ -112,6 +119,21 @@ def _as_images(images: ArrayLike) -> NDArray[Any]:
         )
         raise ValueError(msg)
     return pixels
+
+
+def _check_range(pixels: NDArray[Any], mode: str) -> None:
+    """Raise at NaN; warn of floats that look scaled already, which would be scaled twice."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if math.isnan(low):
+        msg = "`images` must be numbers. Received: NaN. Look where the images come from."
+        raise ValueError(msg)
+    is_fraction = 0 < high <= 1 and bool((pixels != np.rint(pixels)).any())
+    if mode != "none" and (low < 0 or is_fraction):
+        warnings.warn(
+            f"`images` should be pixels in 0..255, but lie in {low:.3g}..{high:.3g}: they look "
+            f"scaled already, and are scaled again with mode={mode!r}.",
+            stacklevel=3,
+        )
 
 
 def scaling_for(mode: str, channels: int) -> Scaling:

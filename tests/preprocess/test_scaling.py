@@ -303,3 +303,50 @@ def test_import_loads_no_framework():
     )
 
     assert set() == heavy & set(result.stdout.split())
+
+
+@pytest.mark.parametrize("mode", ["unit", "tf", "torch", "caffe"])
+@pytest.mark.parametrize(
+    ("pixels", "told"),
+    [
+        (np.linspace(0, 1, 48, dtype="float32"), r"0\.\.1"),
+        (np.linspace(0, 0.25, 48), r"0\.\.0\.25"),
+        (np.linspace(-1, 1, 48), r"-1\.\.1"),
+        (np.linspace(-123.7, 151.1, 48), r"-124\.\.151"),
+    ],
+)
+def test_floats_that_are_scaled_already_are_warned_of(pixels, told, mode) -> None:
+    """They would be scaled twice; the warning names the range and the caller's line."""
+    with pytest.warns(UserWarning, match=rf"^`images` should be pixels .* lie in {told}: ") as seen:
+        scale(pixels.reshape(4, 4, 3), mode)
+
+    assert __file__ == seen[0].filename
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros(48),
+        np.tile([0.0, 1.0], 24),
+        np.linspace(0, 1.1, 48),
+        np.linspace(0, 255, 48),
+        np.ones(48, dtype=np.uint8),
+    ],
+)
+def test_pixels_are_not_warned_of(pixels) -> None:
+    """Black, two darkest levels, and what exceeds 1 can be raw (warnings are errors here)."""
+    assert (4, 4, 3) == scale(pixels.reshape(4, 4, 3), "tf").shape
+
+
+def test_mode_none_takes_what_is_scaled() -> None:
+    """It scales nothing twice."""
+    np.testing.assert_array_equal(np.full((2, 2, 3), 0.5), scale(np.full((2, 2, 3), 0.5), "none"))
+
+
+@pytest.mark.parametrize("mode", ["tf", "none"])
+def test_not_a_number_is_refused(mode) -> None:
+    """It would spread through the network."""
+    pixels = np.full((4, 4, 3), 7.0)
+    pixels[1, 2, 0] = np.nan
+    with pytest.raises(ValueError, match=r"^`images` must be numbers\. Received: NaN\."):
+        scale(pixels, mode)
