@@ -8,6 +8,8 @@ from keras import layers
 
 from cnnkit.data import image_dataset
 from cnnkit.transfer import build_classifier, cache_features, fine_tune, freeze, split_model
+from cnnkit.transfer import _stage_on_features
+from cnnkit.transfer._features import last_frozen
 
 
 @pytest.fixture
@@ -368,3 +370,16 @@ def test_stopping_early_stops_the_head(backbone, data) -> None:
     )
 
     assert ["head"] * 2 + ["all"] * 2 == history.history["stage"]
+
+
+@pytest.mark.parametrize(("spare", "cached"), [(0, True), (-1, False)])
+def test_features_that_take_much_memory_are_not_kept_unasked(
+    spare, cached, frozen, data, monkeypatch
+) -> None:
+    """Four bytes a value, of training and validation images; `cache=True` keeps them anyway."""
+    at = last_frozen(frozen)
+    values = split_model(frozen, at)[0].predict(data[0], verbose=0).size
+    monkeypatch.setattr(_stage_on_features, "_MOST_BYTES", 2 * 4 * values + spare)
+
+    assert (at if cached else None) == _stage_on_features.cut_for(frozen, (data, data), "auto")
+    assert at == _stage_on_features.cut_for(frozen, (data, data), True)
