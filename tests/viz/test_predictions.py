@@ -192,7 +192,20 @@ class TestReliability:
         np.testing.assert_allclose(curve[1], accuracy)
 
     def test_the_title_tells_the_expected_calibration_error(self) -> None:
-        """In one bin it is the distance of mean confidence and accuracy."""
+        """Guo et al. 2017, equation 3: the gaps of the bins, by how many images each has."""
+        table = predicted().assign(confidence=lambda table: table["confidence"] ** 0.5)
+        (ax,) = plot_reliability(table, bins=4)
+        right = (table["predicted_names"] == table["target_names"].astype(str)).to_numpy()
+        sure = table["confidence"].to_numpy()
+        error = 0.0
+        for low, high in pairwise([0, 0.25, 0.5, 0.75, 1]):
+            inside = (sure > low) & (sure <= high)
+            error += abs((right[inside] - sure[inside].astype(float)).sum()) / len(table)
+
+        assert f"expected calibration error {error:.3f}" == ax.get_title()
+
+    def test_in_one_bin_the_error_is_that_of_the_means(self) -> None:
+        """The distance of mean confidence and accuracy."""
         table = predicted()
         (ax,) = plot_reliability(table, bins=1)
         accuracy = accuracy_score(table["target_names"], table["predicted_names"])
