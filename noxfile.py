@@ -126,8 +126,16 @@ def architectures(session: nox.Session) -> None:
 
 
 @nox.session
+def gallery(session: nox.Session) -> None:
+    """Draw every function of `cnnkit.viz` on real images, and a sheet of all pictures."""
+    install(session)
+    run_quietly(session, "docs/gallery.py", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; warnings are errors, and every code block runs."""
     install(session, "docs")
+    run_quietly(session, "docs/gallery.py")
     session.run("sphinx-build", "-W", "--keep-going", "docs", "docs/_build/html", env=QUIET)
     run_quietly(session, "docs/run_code_blocks.py")

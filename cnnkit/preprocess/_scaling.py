@@ -127,7 +127,7 @@ def _check_range(pixels: NDArray[Any], mode: str) -> None:
     if math.isnan(low):
         msg = "`images` must be numbers. Received: NaN. Look where the images come from."
         raise ValueError(msg)
-    is_fraction = 0 < high <= 1 and bool((pixels != np.rint(pixels)).any())
+    is_fraction = high <= 1 and bool((pixels != np.rint(pixels)).any())
     if mode != "none" and (low < 0 or is_fraction):
         warnings.warn(
             f"`images` should be pixels in 0..255, but lie in {low:.3g}..{high:.3g}: they look "

@@ -88,7 +88,7 @@ def _draw(
     if names is None:
         ax.hist(values[0], bins=edges, color=color)
         return
-    shades = np.linspace(1, 0.35, len(values))
+    shades = np.linspace(1, 0.5, len(values))
     for place, pixels in enumerate(values):
         weights = np.full(len(pixels), 1 / len(pixels))
         style: dict[str, Any] = {"color": color, "alpha": shades[place], "linewidth": 1.5}
