@@ -6,10 +6,10 @@ FOLDER and TINY_FOLDER hold class folders of JPEGs; without them such are made o
 sample photos. Every way feeds the same trivial model, and is iterated without one, in turn. A ratio
 is the time of a way over that of the first, by its median and the lower end of a 95 % interval.
 
-"No TensorFlow" is the same batches made by a thread for each core, handed to nobody: what
-`tf.data` and `fit` can lose. The bound is what `cv2.imdecode`, `cv2.resize` (bilinear to twice the
-size, then 2 x 2 averages), the transforms and `cv2.LUT` take alone on one thread, over the number
-of cores.
+"Our batches alone" are the same batches made by a thread or a process for each core and handed to
+nobody: what Python's lock costs, and what `tf.data` and `fit` do. The bound is what `cv2.imdecode`,
+`cv2.resize` (bilinear to twice the size, then 2 x 2 averages), the transforms and `cv2.LUT` take
+alone on one thread, over the number of cores.
 """
 
 import sys
@@ -33,7 +33,8 @@ AUGMENTED = {
     "  + albumentations": way("keras_and_albumentations"),
     "tf.data by hand + albumentations": way("hand_written", augmented=True),
     "PyTorch's DataLoader, antialiased": way("torch_loader", augmented=True),
-    "our batches, no TensorFlow": way("ours_on_threads", augmented=True),
+    "our batches alone, threads": way("ours_alone", augmented=True, processes=False),
+    "our batches alone, processes": way("ours_alone", augmented=True, processes=True),
     "bound, antialiased": way("bound", augmented=True),
 }
 LATER = {
@@ -50,7 +51,8 @@ PLAIN = {
     "Keras's dataset": way("keras_scaled"),
     "tf.data by hand": way("hand_written", augmented=False),
     "PyTorch's DataLoader, antialiased": way("torch_loader", augmented=False),
-    "our batches, no TensorFlow": way("ours_on_threads", augmented=False),
+    "our batches alone, threads": way("ours_alone", augmented=False, processes=False),
+    "our batches alone, processes": way("ours_alone", augmented=False, processes=True),
     "bound, antialiased": way("bound", augmented=False),
 }
 KEPT = {
