@@ -1,6 +1,7 @@
 """Plots of training and of images: Axes in, Axes out; nothing is shown and no setting changed."""
 
-from cnnkit.viz._activations import show_feature_maps, show_grad_cam
+from cnnkit.viz._feature_maps import show_feature_maps
+from cnnkit.viz._grad_cam import show_grad_cam
 from cnnkit.viz._history import plot_history
 from cnnkit.viz._images import show_augmentations, show_images
 from cnnkit.viz._learning_rate import plot_learning_rate

@@ -1,82 +1,20 @@
-"""What a network makes of an image: the maps of a layer, and where the decision comes from.
-
-A layer is listened to while the whole model runs, so that it may stand anywhere, also in a model
-inside the model, whose graph would have to be taken apart otherwise.
-"""
+"""Where in an image a network sees a class."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cnnkit._class_names import class_names_in
-from cnnkit._validation import check_whole_number
-from cnnkit.data._reading import read_image
-from cnnkit.preprocess import scale
-from cnnkit.preprocess._modes import check_mode_of_model, leaf_operations
+from cnnkit.preprocess._modes import leaf_operations
 from cnnkit.viz._axes import panels
 from cnnkit.viz._fonts import make_readable
-
-Image = ArrayLike | str | os.PathLike[str]
-
-
-def show_feature_maps(
-    model: Any,
-    image: Image,
-    layer: str,
-    *,
-    count: int = 16,
-    mode: str = "none",
-    axes: Iterable[Axes] | None = None,
-) -> NDArray[Any]:
-    """Show what a layer makes of an image, a panel for each channel, the most active first.
-
-    Args:
-        model: A Keras model that takes one image batch.
-        image: A file, which is read at the model's size, or a uint8 image of that size
-            `(height, width, channels)`.
-        layer: Name of a layer that gives feature maps, in the model or in a model inside it.
-        count: How many channels; all if there are fewer. Active is what is large on average.
-        mode: The scaling the model was trained with; `"none"` for a model that scales inside.
-        axes: Panels to draw on, one a channel; a new figure by default.
-
-    Returns:
-        An array of Axes; bright is high, each channel on its own scale.
-
-    Raises:
-        ValueError: If the layer isn't there or gives no feature maps, or the image doesn't fit.
-
-    Example:
-        >>> from sklearn.datasets import load_sample_images
-        >>> from cnnkit.models import simple_cnn
-        >>> from cnnkit.viz import show_feature_maps
-        >>> model = simple_cnn((64, 64, 3), 2, filters=(4, 8), mode="unit")
-        >>> path = load_sample_images().filenames[0]
-        >>> axes = show_feature_maps(model, path, "block1_conv1", count=2)
-        >>> len(axes)
-        2
-    """
-    check_whole_number("count", count)
-    _, batch = _model_input(model, image, mode)
-    listened = _layer_named(model, layer)
-    heard: list[Any] = []
-    with _replaced(listened, call=_heard_by(heard.append, listened.call)):
-        model(batch, training=False)
-    maps = _maps(listened, heard)[0]
-    order = np.argsort(-maps.mean(axis=(0, 1)), kind="stable")[:count]
-    drawn = panels(axes, len(order), columns=min(4, len(order)), panel_size=(2.0, 2.2))
-    for ax, channel in zip(drawn, order, strict=True):
-        ax.imshow(maps[..., channel], cmap="viridis")
-        ax.set_title(f"channel {channel}", fontsize="medium")
-        ax.set_axis_off()
-    return drawn
+from cnnkit.viz._listening import Image, heard_by, layer_named, maps_of, model_input, replaced
 
 
 def show_grad_cam(
@@ -122,11 +60,11 @@ def show_grad_cam(
         'class 1:'
     """
     _check_backend()
-    picture, batch = _model_input(model, image, mode)
+    picture, batch = model_input(model, image, mode)
     probabilities = _probabilities(np.asarray(model(batch, training=False))[0])
     names = class_names_in(model)
     number = _class_number(target, names, probabilities)
-    listened = _last_maps(model) if layer is None else _layer_named(model, layer)
+    listened = _last_maps(model) if layer is None else layer_named(model, layer)
     heat = _grad_cam(model, batch, listened, number)
     drawn = panels(axes, 2, panel_size=(3.2, 3.4))
     for ax in drawn:
@@ -152,11 +90,11 @@ def _grad_cam(model: Any, batch: NDArray[Any], layer: Any, number: int) -> NDArr
             tape.watch(maps)
             heard.append(maps)
 
-        with _linear_end(model), _replaced(layer, call=_heard_by(hear, layer.call)):
+        with _linear_end(model), replaced(layer, call=heard_by(hear, layer.call)):
             scores = model(batch, training=False)[0]
         # One sigmoid unit speaks for the second class, and its opposite for the first.
         score = scores[number] if len(scores) > 1 else (2 * number - 1) * scores[0]
-    maps = _maps(layer, heard)[0]
+    maps = maps_of(layer, heard)[0]
     gradients = tf.convert_to_tensor(tape.gradient(score, heard[-1])).numpy()[0]
     heat: NDArray[Any] = np.maximum(maps @ gradients.mean(axis=(0, 1)), 0)
     return heat / heat.max() if heat.max() > 0 else heat
@@ -178,42 +116,8 @@ def _linear_end(model: Any) -> Iterator[None]:
         changed = {"call": lambda inputs, *_args, **_options: inputs}
     elif last.activation in ends:
         changed = {"activation": keras.activations.linear}
-    with _replaced(last, **changed):
+    with replaced(last, **changed):
         yield
-
-
-@contextmanager
-def _replaced(layer: Any, **attributes: Any) -> Iterator[None]:
-    """Give a layer other attributes of its own for a while."""
-    before = {name: vars(layer)[name] for name in attributes if name in vars(layer)}
-    vars(layer).update(attributes)
-    try:
-        yield
-    finally:
-        for name in attributes:
-            del vars(layer)[name]
-        vars(layer).update(before)
-
-
-def _heard_by(hear: Any, call: Any) -> Any:
-    def listened(*args: Any, **options: Any) -> Any:
-        outputs = call(*args, **options)
-        hear(outputs)
-        return outputs
-
-    return listened
-
-
-def _layer_named(model: Any, name: str) -> Any:
-    layers = {layer.name: layer for layer in leaf_operations(model)}
-    if name not in layers:
-        near = get_close_matches(str(name), layers) or list(layers)[-4:]
-        msg = (
-            f"`layer` must name a layer of the model. Received: layer={name!r}. "
-            f"There are {', '.join(near)} and others."
-        )
-        raise ValueError(msg)
-    return layers[name]
 
 
 def _last_maps(model: Any) -> Any:
@@ -226,48 +130,6 @@ def _last_maps(model: Any) -> Any:
         "Received: a model without any. Name one as `layer`."
     )
     raise ValueError(msg)
-
-
-def _maps(layer: Any, heard: list[Any]) -> NDArray[Any]:
-    """Return the maps `(1, height, width, channels)` that a layer was heard to give."""
-    shape = tuple(heard[-1].shape) if heard else ()
-    if len(shape) != 4:
-        msg = (
-            "`layer` must give feature maps, (batch, height, width, channels). "
-            f"Received: layer={layer.name!r}, "
-            f"{f'which gives {shape}' if heard else 'which the model does not call'}."
-        )
-        raise ValueError(msg)
-    import keras
-
-    maps: NDArray[Any] = keras.ops.convert_to_numpy(heard[-1])
-    return maps
-
-
-def _model_input(model: Any, image: Image, mode: str) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Return the image as it is to be seen `(height, width, channels)`, and as the model wants it.
-
-    The batch is `(1, height, width, channels)`, float32.
-    """
-    check_mode_of_model(model, mode)
-    height, width, channels = model.input_shape[1:]
-    if isinstance(image, str | os.PathLike):
-        size = None if None in (height, width) else (height, width)
-        picture = read_image(image, size, color_mode="grayscale" if channels == 1 else "rgb")
-    else:
-        picture = np.asarray(image)
-    fits = picture.ndim == 3 and all(
-        wanted in (None, given)
-        for wanted, given in zip((height, width, channels), picture.shape, strict=True)
-    )
-    if not fits or picture.dtype != np.uint8:
-        msg = (
-            "`image` must be a file, or a uint8 array of the model's size, "
-            f"{(height, width, channels)}. Received: {picture.dtype} of shape {picture.shape}. "
-            "Give the file, which is read at that size."
-        )
-        raise ValueError(msg)
-    return picture, scale(picture[None], mode).astype(np.float32, copy=False)
 
 
 def _probabilities(outputs: NDArray[Any]) -> NDArray[Any]:
