@@ -30,8 +30,9 @@ def _letters_of(path: str) -> frozenset[int]:
 @cache
 def _font_with(letters: frozenset[int]) -> str | None:
     """Return the name of an installed font that has all these letters."""
-    found = (entry.name for entry in fontManager.ttflist if letters <= _letters_of(entry.fname))
-    return next(found, None)
+    # matplotlib ships one that has every letter, as a box.
+    fonts = (entry for entry in fontManager.ttflist if not entry.name.startswith("Last Resort"))
+    return next((font.name for font in fonts if letters <= _letters_of(font.fname)), None)
 
 
 @cache  # once for each block of letters is enough

@@ -36,7 +36,8 @@ def show_grad_cam(
         model: A Keras classifier on the TensorFlow backend, softmax or one sigmoid unit.
         image: A file, which is read at the model's size, or a uint8 image of that size
             `(height, width, channels)`.
-        target: Number or name of a class; by default the one that is predicted.
+        target: Number of a class, or its name if the model keeps the names, as
+            `cnnkit.transfer.build_classifier` gives them to it; by default the predicted one.
         layer: Name of a layer that gives feature maps, in the model or in a model inside it; by
             default the last of them.
         mode: The scaling the model was trained with; `"none"` for a model that scales inside.
@@ -145,6 +146,7 @@ def _class_number(target: Any, names: list[str] | None, probabilities: NDArray[A
         msg = (
             f"`target` must be a class number from 0 to {len(probabilities) - 1}{known}. "
             f"Received: target={target!r}."
+            f"{'' if names else ' Names are known of a model that `build_classifier` made.'}"
         )
         raise ValueError(msg)
     return int(number)
