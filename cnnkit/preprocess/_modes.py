@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from cnnkit._validation import check_one_of
+from cnnkit.preprocess._scaling import MODES
+
 _SCALING_LAYERS = frozenset({"Rescaling", "Normalization"})
 _ADVICE = "Pass the mode yourself: mode='tf', 'torch', 'caffe', 'unit' or 'none'."
 
@@ -101,7 +104,8 @@ def scales_inside(model: Any) -> bool:
 
 
 def check_mode_of_model(model: Any, mode: str) -> None:
-    """Raise a ValueError if images would be scaled for a model that does it itself."""
+    """Raise a ValueError for an unknown mode, or if images would be scaled twice."""
+    check_one_of("mode", mode, MODES)
     if mode != "none" and scales_inside(model):
         msg = (
             "`mode` must be 'none' for a model that scales inside, or images would be scaled "

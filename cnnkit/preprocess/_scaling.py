@@ -150,6 +150,11 @@ def scaling_for(mode: str, channels: int) -> Scaling:
     return scaling
 
 
+def limits_of(mode: str, channels: int) -> NDArray[np.float64]:
+    """Return what 0 and 255 become in each channel `(2, channels)`."""
+    return _scaled(np.repeat([[0], [255]], channels, axis=1), scaling_for(mode, channels))
+
+
 def _scaled(pixels: NDArray[Any], scaling: Scaling) -> NDArray[np.float64]:
     values = pixels.astype(np.float64) / scaling.divisor
     return (values - scaling.mean) / scaling.deviation

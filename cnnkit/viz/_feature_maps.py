@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnkit._validation import check_whole_number
 from cnnkit.viz._axes import panels
-from cnnkit.viz._listening import Image, heard_by, layer_named, maps_of, model_input, replaced
+from cnnkit.viz._listening import Image, heard_by, layer_named, model_input, replaced
 
 
 def show_feature_maps(
@@ -29,7 +29,8 @@ def show_feature_maps(
         model: A Keras model that takes one image batch.
         image: A file, which is read at the model's size, or a uint8 image of that size
             `(height, width, channels)`.
-        layer: Name of a layer that gives feature maps, in the model or in a model inside it.
+        layer: Name of a layer that gives feature maps, in the model or in a model inside it, or of
+            such a model.
         count: How many channels; all if there are fewer. Active is what is large on average.
         mode: The scaling the model was trained with; `"none"` for a model that scales inside.
         axes: Panels to draw on, one a channel; a new figure by default.
@@ -38,7 +39,8 @@ def show_feature_maps(
         An array of Axes; bright is high, each channel on its own scale.
 
     Raises:
-        ValueError: If the layer isn't there or gives no feature maps, or the image doesn't fit.
+        ValueError: If the layer isn't there or gives no feature maps, the image or the mode
+            doesn't fit, or the model has no graph.
 
     Example:
         >>> from sklearn.datasets import load_sample_images
@@ -50,13 +52,15 @@ def show_feature_maps(
         >>> len(axes)
         2
     """
+    import keras
+
     check_whole_number("count", count)
     _, batch = model_input(model, image, mode)
     listened = layer_named(model, layer)
     heard: list[Any] = []
     with replaced(listened, call=heard_by(heard.append, listened.call)):
         model(batch, training=False)
-    maps = maps_of(listened, heard)[0]
+    maps = keras.ops.convert_to_numpy(heard[-1])[0]
     order = np.argsort(-maps.mean(axis=(0, 1)), kind="stable")[:count]
     drawn = panels(axes, len(order), columns=min(4, len(order)), panel_size=(2.0, 2.2))
     for ax, channel in zip(drawn, order, strict=True):

@@ -7,6 +7,7 @@ import os
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +17,8 @@ from cnnkit._transforms import ImageTransform, Transform, is_keras_layer
 from cnnkit._validation import check_whole_number
 from cnnkit.data._reading import read_image
 from cnnkit.preprocess import unscale
-from cnnkit.viz._axes import panels
+from cnnkit.preprocess._scaling import limits_of
+from cnnkit.viz._axes import names_of, panels, tell_the_rest
 from cnnkit.viz._fonts import make_readable
 
 _WIDTH = 2.2  # of a panel, in inches
@@ -46,7 +48,7 @@ def show_images(
 
     Raises:
         ValueError: If there are no images or it is a single one, the titles differ in number, or
-            pixels lie outside 0..255 although no mode is given.
+            pixels lie outside 0..255, or far outside of what the mode gives.
 
     Example:
         >>> from sklearn.datasets import load_sample_images
@@ -56,15 +58,11 @@ def show_images(
         ['china', 'flower']
     """
     given = list(_several(images))
-    names = [""] * len(given) if titles is None else [str(title) for title in titles]
-    if not given or len(names) != len(given):
-        msg = (
-            "`images` must hold at least one image, and `titles` one title for each. "
-            f"Received: {len(given)} images and {len(names)} titles."
-        )
+    if not given:
+        msg = "`images` must hold at least one image. Received: none."
         raise ValueError(msg)
+    names = names_of("titles", titles, given)[:_MOST]
     pictures = [_as_pixels(image, mode) for image in given[:_MOST]]
-    names = names[:_MOST]
     if columns is None:
         columns = min(8, math.ceil(math.sqrt(len(pictures))))
     lines = max(len(_wrapped(name).splitlines()) for name in names)
@@ -78,8 +76,7 @@ def show_images(
         ax.imshow(picture, cmap="gray", vmin=0, vmax=255)
         make_readable([ax.set_title(_wrapped(name), fontsize="medium")])
         ax.set_axis_off()
-    if len(given) > _MOST:
-        drawn[0].figure.supxlabel(f"the first {_MOST} of {len(given)} images", fontsize="medium")
+    tell_the_rest(drawn, len(pictures), len(given))
     return drawn
 
 
@@ -167,8 +164,9 @@ def _as_pixels(image: ArrayLike | str | os.PathLike[str], mode: str | None) -> N
         return read_image(image)
     pixels = np.asarray(image)
     if mode is not None:
-        flat = pixels.ndim == 2
-        return unscale(pixels[..., None] if flat else pixels, mode)
+        return _unscaled(pixels[..., None] if pixels.ndim == 2 else pixels, mode)
+    if pixels.dtype == bool:  # a mask
+        return pixels.astype(np.uint8) * 255
     if pixels.size and (pixels.min() < 0 or pixels.max() > 255 or _looks_scaled(pixels)):
         msg = (
             "`images` must be pixels in 0..255, or their scaling given as `mode`. Received: values "
@@ -178,6 +176,21 @@ def _as_pixels(image: ArrayLike | str | os.PathLike[str], mode: str | None) -> N
     return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
 
 
+def _unscaled(pixels: NDArray[Any], mode: str) -> NDArray[np.uint8]:
+    """Undo a scaling, or raise if the values can't come from it: raw pixels would all be white."""
+    limits = limits_of(mode, pixels.shape[-1])
+    low, high = float(limits.min()), float(limits.max())
+    margin = (high - low) / 2  # augmentation after scaling may go a little beyond
+    if pixels.size and (pixels.min() < low - margin or pixels.max() > high + margin):
+        msg = (
+            f"`images` must lie in {low:.3g}..{high:.3g}, which mode={mode!r} gives. Received: "
+            f"values from {pixels.min():.3g} to {pixels.max():.3g}. Leave out `mode` for raw "
+            "pixels."
+        )
+        raise ValueError(msg)
+    return unscale(pixels, mode)
+
+
 def _aspect_ratio(pictures: Sequence[NDArray[Any]]) -> float:
     """Return the median of height / width, within what makes a readable grid."""
     ratios = [picture.shape[0] / picture.shape[1] for picture in pictures]
@@ -185,7 +198,13 @@ def _aspect_ratio(pictures: Sequence[NDArray[Any]]) -> float:
 
 
 def _wrapped(title: str) -> str:
-    return "\n".join(textwrap.fill(line, 24) for line in title.splitlines())
+    return "\n".join(textwrap.fill(line, _letters(line)) for line in title.splitlines())
+
+
+def _letters(line: str) -> int:
+    """Return how many letters fit above an image: 24, or half as many wide ones."""
+    wide = sum(east_asian_width(letter) in "WF" for letter in line)
+    return 24 * len(line) // (len(line) + wide) if line else 24
 
 
 def _looks_scaled(pixels: NDArray[Any]) -> bool:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnnkit._validation import listed
 from cnnkit.data._reading import read_image
 from cnnkit.preprocess import scale
-from cnnkit.preprocess._modes import check_mode_of_model, leaf_operations
+from cnnkit.preprocess._modes import check_mode_of_model
 
 Image = ArrayLike | str | os.PathLike[str]
 
@@ -25,15 +26,17 @@ Image = ArrayLike | str | os.PathLike[str]
 def model_input(model: Any, image: Image, mode: str) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """Return the image as it is to be seen `(height, width, channels)`, and as the model wants it.
 
-    The batch is `(1, height, width, channels)`, float32.
+    A file is seen in its own size and proportions. The batch is `(1, height, width, channels)`,
+    float32.
     """
-    check_mode_of_model(model, mode)
-    height, width, channels = model.input_shape[1:]
+    height, width, channels = _input_shape(model)
     if isinstance(image, str | os.PathLike):
         size = None if None in (height, width) else (height, width)
-        picture = read_image(image, size, color_mode="grayscale" if channels == 1 else "rgb")
+        color_mode = "grayscale" if channels == 1 else "rgb"
+        picture = read_image(image, size, color_mode=color_mode)
+        seen = read_image(image, color_mode=color_mode)
     else:
-        picture = np.asarray(image)
+        picture = seen = np.asarray(image)
     fits = picture.ndim == 3 and all(
         wanted in (None, given)
         for wanted, given in zip((height, width, channels), picture.shape, strict=True)
@@ -45,19 +48,47 @@ def model_input(model: Any, image: Image, mode: str) -> tuple[NDArray[np.uint8],
             "Give the file, which is read at that size."
         )
         raise ValueError(msg)
-    return picture, scale(picture[None], mode).astype(np.float32, copy=False)
+    check_mode_of_model(model, mode)
+    return seen, scale(picture[None], mode)
 
 
-def layer_named(model: Any, name: str) -> Any:
-    layers = {layer.name: layer for layer in leaf_operations(model)}
+def _input_shape(model: Any) -> tuple[Any, ...]:
+    """Return height, width and channels of the images that a model takes."""
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        msg = (
+            "`model` must be a built Sequential or functional model of one batch of images. "
+            f"Received: {type(model).__name__} with the input shape {shape}. "
+            "Begin it with a keras.Input; a subclassed model has no graph to look into."
+        )
+        raise ValueError(msg)
+    return shape[1:]
+
+
+def layer_named(model: Any, name: str | None) -> Any:
+    """Return a layer with feature maps, or a model inside the model; by default the last."""
+    layers = {layer.name: layer for layer in _with_maps(model)}
+    if layers and name is None:
+        name = next(reversed(layers))
     if name not in layers:
         near = get_close_matches(str(name), layers) or list(layers)[-4:]
         msg = (
-            f"`layer` must name a layer of the model. Received: layer={name!r}. "
-            f"There are {', '.join(near)} and others."
+            "`layer` must name a layer that gives feature maps, (batch, height, width, channels). "
+            f"Received: layer={name!r}. {f'There are {listed(near)}' if near else 'There is none'}."
         )
         raise ValueError(msg)
     return layers[name]
+
+
+def _with_maps(model: Any) -> Iterator[Any]:
+    """Yield what gives feature maps: a model's layers, and those of the models inside it."""
+    for operation in getattr(model, "operations", model.layers):
+        is_input = type(operation).__name__ == "InputLayer"
+        called = getattr(operation, "_inbound_nodes", ())
+        if called and not is_input and len(getattr(operation.output, "shape", ())) == 4:
+            yield operation
+        if hasattr(operation, "layers"):
+            yield from _with_maps(operation)
 
 
 @contextmanager
@@ -80,19 +111,3 @@ def heard_by(hear: Any, call: Any) -> Any:
         return outputs
 
     return listened
-
-
-def maps_of(layer: Any, heard: list[Any]) -> NDArray[Any]:
-    """Return the maps `(1, height, width, channels)` that a layer was heard to give."""
-    shape = tuple(heard[-1].shape) if heard else ()
-    if len(shape) != 4:
-        msg = (
-            "`layer` must give feature maps, (batch, height, width, channels). "
-            f"Received: layer={layer.name!r}, "
-            f"{f'which gives {shape}' if heard else 'which the model does not call'}."
-        )
-        raise ValueError(msg)
-    import keras
-
-    maps: NDArray[Any] = keras.ops.convert_to_numpy(heard[-1])
-    return maps

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from cnnkit._validation import check_one_of, check_whole_number
-from cnnkit.preprocess._scaling import MODES
-from cnnkit.viz._axes import BLUE, GREEN, RED, panels
+from cnnkit.data._reading import read_image
+from cnnkit.preprocess._scaling import MODES, limits_of
+from cnnkit.viz._axes import BLUE, GREEN, RED, names_of, panels, tell_the_rest
 from cnnkit.viz._fonts import make_readable
 
 _CHANNELS = {1: (("gray", "0.4"),), 3: (("red", RED), ("green", GREEN), ("blue", BLUE))}
 _STYLES = ("-", "--", ":", "-.")  # of several images: told apart without color
+_MOST = len(_STYLES)
 _MOST_LEVELS = 65_536
+
+Image = ArrayLike | str | os.PathLike[str]
 
 
 def plot_pixel_histogram(
-    image: ArrayLike | Sequence[ArrayLike],
+    image: Image | Sequence[Image],
     *,
     bins: int = 100,
     mode: str | None = None,
@@ -31,19 +37,23 @@ def plot_pixel_histogram(
     """Plot the distribution of pixel values, a panel for each channel.
 
     Args:
-        image: An image `(height, width, channels)` with 1 or 3 channels, in any scaling; or a list
-            of them, to compare how large a share of each has which values.
+        image: An image `(height, width, channels)` with 1 or 3 channels or `(height, width)`, in
+            any scaling, or the path of a file; or a list or a batch of them, to compare how large
+            a share of each has which values. Images of different scalings are better drawn apart.
         bins: Number of bars, the same for all images; at most so many for whole numbers and for
             what was scaled from them, where each bar holds equally many of the possible values.
-        mode: The mode that the image was scaled with, if known: the channels of "caffe" are blue,
-            green and red, all others' red, green and blue.
-        labels: A name for each of several images.
+        mode: The mode that the image was scaled with, if known. All that it can give is in view
+            then, and the titles say if values lie outside. The channels of "caffe" are blue, green
+            and red, all others' red, green and blue.
+        labels: A name for each image.
         axes: Panels to draw on, one a channel; a new figure by default.
 
     Returns:
-        An array of Axes; the titles say the range of values.
+        An array of Axes; the titles say the range of values. Of more than 4 images the first are
+        shown, with a note that says so.
 
     Raises:
+        ImageReadError: If a file can't be read.
         ValueError: If an array is not an image, the images differ in channels, or the labels in
             number.
 
@@ -58,44 +68,74 @@ def plot_pixel_histogram(
     """
     check_whole_number("bins", bins)
     check_one_of("mode", mode, (None, *MODES))
-    several = image if isinstance(image, list | tuple) else [image]
-    images = [np.asarray(picture) for picture in several]
+    given = _several(image)
+    names = names_of("labels", _numbered(given) if labels is None else labels, given)
+    images = [_as_array(picture) for picture in given[:_MOST]]
     _check_images(images)
-    names = [f"image {number}" for number in range(1, len(images) + 1)]
-    names = names if labels is None else list(labels)
-    if len(names) != len(images):
-        msg = (
-            "`labels` must hold one name for each image. "
-            f"Received: {len(images)} images and {len(names)} labels."
-        )
-        raise ValueError(msg)
-    channels = _CHANNELS[images[0].shape[-1]][:: -1 if mode == "caffe" else 1]
-    drawn = panels(axes, len(channels))
+    count = images[0].shape[-1]
+    limits = None if mode is None else limits_of(mode, count)
+    channels = _CHANNELS[count][:: -1 if mode == "caffe" else 1]
     edges = _edges(images, bins)
+    drawn = panels(axes, count)
     for place, (ax, (name, color)) in enumerate(zip(drawn, channels, strict=True)):
         values = [picture[..., place].ravel() for picture in images]
-        _draw(ax, values, edges[place].tolist(), color, names if len(images) > 1 else None)
-        low, high = min(map(np.min, values)), max(map(np.max, values))
-        ax.set(title=f"{name}: {low:.3g} to {high:.3g}", xlabel="pixel value")
+        _draw(ax, values, edges[place].tolist(), color, names)
+        _tell_range(ax, name, values, None if limits is None else limits[:, place].tolist())
     drawn[0].set_ylabel("pixels" if len(images) == 1 else "share of the pixels")
+    if any(names):
+        legend = drawn[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
+        make_readable(legend.get_texts())
+    tell_the_rest(drawn, len(images), len(given))
     return drawn
 
 
+def _several(image: Any) -> Sequence[Any]:
+    """Return a list of images, of one too."""
+    return image if isinstance(image, list | tuple) or np.ndim(image) == 4 else [image]
+
+
+def _numbered(images: Sequence[Any]) -> list[str] | None:
+    several = len(images) > 1
+    return [f"image {number}" for number in range(1, len(images) + 1)] if several else None
+
+
+def _as_array(image: Image) -> NDArray[Any]:
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
+    pixels = np.asarray(image)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return pixels.astype(np.uint8) if pixels.dtype == bool else pixels
+
+
 def _draw(
-    ax: Axes, values: list[NDArray[Any]], edges: list[float], color: str, names: list[str] | None
+    ax: Axes, values: list[NDArray[Any]], edges: list[float], color: str, names: list[str]
 ) -> None:
     """Draw bars for one image, and outlines for several."""
-    if names is None:
-        ax.hist(values[0], bins=edges, color=color)
+    if len(values) == 1:
+        ax.hist(values[0], bins=edges, color=color, label=names[0])
         return
     shades = np.linspace(1, 0.5, len(values))
     for place, pixels in enumerate(values):
         weights = np.full(len(pixels), 1 / len(pixels))
         style: dict[str, Any] = {"color": color, "alpha": shades[place], "linewidth": 1.5}
-        style |= {"linestyle": _STYLES[place % len(_STYLES)], "label": names[place]}
+        style |= {"linestyle": _STYLES[place], "label": names[place]}
         ax.hist(pixels, bins=edges, weights=weights, histtype="step", **style)
-    legend = ax.legend(fontsize="small")
-    make_readable(legend.get_texts())
+
+
+def _tell_range(
+    ax: Axes, channel: str, values: list[NDArray[Any]], limits: list[float] | None
+) -> None:
+    """Write the range above the panel, and keep in view all that a mode can give."""
+    low, high = min(map(np.min, values)), max(map(np.max, values))
+    title = f"{channel}: {low:.3g} to {high:.3g}"
+    if limits is not None:
+        least, most = limits
+        margin = (most - least) / 50
+        ax.set_xlim(min(float(low), least) - margin, max(float(high), most) + margin)
+        if low < least - margin or high > most + margin:
+            title += f"\noutside {least:.3g} to {most:.3g}"
+    ax.set(title=title, xlabel="pixel value")
+    ax.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _check_images(images: list[NDArray[Any]]) -> None:

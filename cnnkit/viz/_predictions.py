@@ -44,7 +44,7 @@ def show_predictions(
         axes: Panels to draw on, one an image; a new figure by default.
 
     Returns:
-        An array of Axes.
+        An array of Axes. Of more than 64 images the first are shown, with a note that says so.
 
     Raises:
         ValueError: If the table has no predictions, or `worst` is asked of one without classes.
@@ -177,7 +177,7 @@ def plot_reliability(
     ax.bar(middles, shares, width=0.9 / bins, color="0.85", label="share of the images")
     ax.plot([0, 1], [0, 1], color="0.5", linestyle="--", label="as often right as it says")
     ax.plot(means["confidence"], means["accuracy"], color=BLUE, marker="o", label="how often right")
-    ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy")
+    ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy; share of the images")
     ax.set_title(f"expected calibration error {error:.3f}", fontsize="medium")
     ax.legend(fontsize="small")
     return drawn

@@ -47,7 +47,7 @@ CALLS: dict[str, tuple[Callable, Callable]] = {
     ),
     "plot_pixel_histogram": (
         lambda **options: viz.plot_pixel_histogram(IMAGE, **options),
-        lambda: viz.plot_pixel_histogram(IMAGE[0]),
+        lambda: viz.plot_pixel_histogram(IMAGE[0, 0]),
     ),
     "plot_reliability": (
         lambda **options: viz.plot_reliability(table(), **options),

@@ -7,6 +7,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
+from cnnkit.data import read_image
 from cnnkit.models import simple_cnn
 from cnnkit.transfer import build_classifier
 from cnnkit.viz import show_feature_maps, show_grad_cam
@@ -28,7 +29,11 @@ def toy(end: str = "softmax", units: int = 3) -> keras.Model:
         outputs = layers.Dense(units, "softmax" if units > 1 else "sigmoid", name="scores")(x)
     else:
         outputs = layers.Dense(units, name="scores")(x)
-        ends = {"softmax": layers.Softmax(), "activation": layers.Activation("softmax")}
+        ends = {
+            "softmax": layers.Softmax(),
+            "activation": layers.Activation("softmax"),
+            "operation": keras.ops.softmax,
+        }
         outputs = ends[end](outputs) if end in ends else outputs
     model = keras.Model(inputs, outputs)
     # Both maps speak for every class in some places, so that no heat is zero everywhere.
@@ -49,7 +54,7 @@ def heat_by_hand(model: keras.Model, image: np.ndarray, number: int, sign: int =
 class TestGradCam:
     """Heat of a class."""
 
-    @pytest.mark.parametrize("end", ["softmax", "activation", "dense", "logits"])
+    @pytest.mark.parametrize("end", ["softmax", "activation", "dense", "logits", "operation"])
     @pytest.mark.parametrize("target", [0, 1, 2])
     def test_the_heat_is_that_worked_out_by_hand(self, end, target, image) -> None:
         """From the score in front of the softmax, whatever makes the softmax."""
@@ -120,8 +125,8 @@ class TestGradCam:
         with pytest.raises(ValueError, match=r"`target` must be .*0 to 1, or one of hat, shoe\."):
             show_grad_cam(model, image, target="boot")
 
-    def test_a_file_is_read_upright_at_the_size_of_the_model(self, tmp_path) -> None:
-        """EXIF says that the picture is turned."""
+    def test_a_file_is_seen_upright_in_its_own_proportions(self, tmp_path) -> None:
+        """EXIF says that the picture is turned; the heat is stretched over all of it."""
         pixels = np.zeros((32, 64, 3), dtype=np.uint8)
         pixels[:, :32] = 200  # left, and above once it is upright
         exif = Image.Exif()
@@ -129,10 +134,15 @@ class TestGradCam:
         Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
         drawn = show_grad_cam(toy(), tmp_path / "turned.png")
         seen = drawn[0].images[0].get_array()
+        read = read_image(tmp_path / "turned.png", (SIZE, SIZE))
 
-        assert (SIZE, SIZE, 3) == seen.shape
-        assert (seen[0] == 200).all()
-        assert (seen[-1] == 0).all()
+        assert (64, 32, 3) == seen.shape
+        assert (seen[:32] == 200).all()
+        assert (seen[32:] == 0).all()
+        assert (-0.5, 31.5, 63.5, -0.5) == tuple(drawn[1].images[1].get_extent())
+        np.testing.assert_array_equal(
+            show_grad_cam(toy(), read)[1].images[1].get_array(), drawn[1].images[1].get_array()
+        )
 
     def test_another_backend_is_refused_by_its_name(self, image, monkeypatch) -> None:
         """The gradient is TensorFlow's."""
@@ -150,8 +160,34 @@ class TestGradCam:
         """There is nothing to lay over the image."""
         model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Flatten(), layers.Dense(2)])
         image = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-        with pytest.raises(ValueError, match=r"`model` must have a layer with feature maps, \(bat"):
+        with pytest.raises(ValueError, match=r"`layer` must name a layer .*There is none\."):
             show_grad_cam(model, image)
+
+    @pytest.mark.parametrize("units", [1, 3])
+    def test_logits_are_told_as_scores(self, units, image) -> None:
+        """Not as probabilities; of one unit, the opposite is the score of the first class."""
+        model = toy("logits", units)
+        outputs = model(image[None].astype("float32"))[0].numpy()
+        scores = [-outputs[0], outputs[0]] if units == 1 else outputs
+
+        assert abs(outputs).max() > 1
+        for number, score in enumerate(scores):
+            drawn = show_grad_cam(model, image, target=number)
+            assert f"class {number}: score {score:.3g}" == drawn[1].get_title().splitlines()[0]
+        predicted = show_grad_cam(model, image)[1].get_title()
+        assert predicted.startswith(f"class {int(np.argmax(scores))}: ")
+
+    def test_a_class_that_nothing_speaks_for_is_told(self, image) -> None:
+        """An empty picture could mean a mistake."""
+        model = toy("dense")
+        model.get_layer("scores").set_weights([np.array([[-1, 1, 1], [-1, 1, 1.0]]), np.zeros(3)])
+        model.get_layer("maps").set_weights([np.ones((1, 1, 3, 2))])
+        first, second = (
+            show_grad_cam(model, image, target=number)[1].get_title() for number in (0, 1)
+        )
+
+        assert first.endswith("\nnothing here speaks for it")
+        assert "nothing" not in second
 
 
 class TestFeatureMaps:
@@ -195,14 +231,59 @@ class TestFeatureMaps:
 
     def test_an_unknown_layer_is_refused_with_the_nearest(self, image) -> None:
         """Which is what was meant."""
-        with pytest.raises(ValueError, match=r"`layer` must name a layer.*'map'\. There are maps"):
+        with pytest.raises(
+            ValueError, match=r"`layer` must name a layer.*'map'\. There are maps\."
+        ):
             show_feature_maps(toy(), image, "map")
 
-    def test_a_layer_without_maps_is_refused(self, image) -> None:
-        """The error says what it gives."""
-        with pytest.raises(ValueError, match=r"`layer` must give feature maps.*gives \(1, 3\)\."):
-            show_feature_maps(toy(), image, "scores")
+    @pytest.mark.parametrize("which", [0, -1])
+    def test_a_layer_without_maps_is_refused(self, which, image) -> None:
+        """Scores are none, and the image itself isn't either."""
+        name = toy().layers[which].name
+        match = rf"`layer` must name a layer that gives .*layer='{name}'\. There are maps\."
+        with pytest.raises(ValueError, match=match):
+            show_feature_maps(toy(), image, name)
         assert [] == plt.get_fignums()
+
+    def test_a_model_inside_the_model_is_a_layer_too(self, image) -> None:
+        """Its maps are those of its last layer."""
+        inside = simple_cnn((SIZE, SIZE, 3), 2, filters=(4,), include_top=False, name="inside")
+        inputs = keras.Input((SIZE, SIZE, 3))
+        pooled = layers.GlobalAveragePooling2D()(inside(inputs))
+        model = keras.Model(inputs, layers.Dense(2, "softmax")(pooled))
+        last = inside.layers[-1].name
+        seen = [
+            [ax.images[0].get_array() for ax in show_feature_maps(model, image, name)]
+            + [show_grad_cam(model, image, layer=name)[1].images[1].get_array()]
+            for name in ("inside", last)
+        ]
+
+        for first, second in zip(*seen, strict=True):
+            np.testing.assert_array_equal(first, second)
+
+    @pytest.mark.parametrize("show", [show_feature_maps, show_grad_cam])
+    @pytest.mark.parametrize("kind", ["unbuilt", "subclassed", "of two inputs"])
+    def test_a_model_that_cannot_be_looked_into_is_refused(self, kind, show, image) -> None:
+        """Not by an AttributeError from inside Keras."""
+
+        class Subclassed(keras.Model):
+            def call(self, inputs):
+                return inputs
+
+        pair = [keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3))]
+        model = {
+            "unbuilt": keras.Sequential([layers.Conv2D(2, 3)]),
+            "subclassed": Subclassed(),
+            "of two inputs": keras.Model(pair, layers.Add()(pair)),
+        }[kind]
+        with pytest.raises(ValueError, match=r"`model` must be a built Sequential or functional"):
+            show(model, image, layer="conv2d")
+
+    def test_an_unknown_mode_is_told_as_such(self, image) -> None:
+        """Also for a model that scales inside."""
+        model = simple_cnn((SIZE, SIZE, 3), 2, filters=(4,), mode="unit")
+        with pytest.raises(ValueError, match=r"`mode` must be one of 'tf'.*mode='foo'"):
+            show_feature_maps(model, image, "block1_conv1", mode="foo")
 
     @pytest.mark.parametrize(
         "given",

@@ -75,6 +75,7 @@ def test_a_histogram() -> None:
     figure, (ax,) = grid(1, 1)
     ax.hist(pixels.ravel(), bins=np.arange(11) - 0.5, color="0.4")
     ax.set(title="gray: 0 to 9", xlabel="pixel value", ylabel="pixels")
+    ax.locator_params(axis="x", nbins=5)
 
     assert_same_picture(drawn, figure)
 

@@ -4,6 +4,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 
 from cnnkit.preprocess import scale
 from cnnkit.viz import plot_pixel_histogram
@@ -110,13 +111,16 @@ def test_several_images_are_compared_in_shares(image, rng):
         both = [picture[..., place].ravel() for picture in (image, other)]
 
         assert "share of the pixels" == axes[0].get_ylabel()
-        assert ["first", "second"] == [x.get_text() for x in ax.get_legend().get_texts()]
         np.testing.assert_array_equal(outlines[0][:, 0], outlines[1][:, 0])
         for outline, values in zip(outlines, both, strict=True):
             corners = np.unique(outline[:, 0])
             expected = np.histogram(values, corners)[0] / len(values)
             np.testing.assert_allclose(outline[1:-1:2, 1][: len(expected)], expected, atol=1e-12)
         assert len({patch.get_linestyle() for patch in ax.patches}) == 2
+    told = axes[-1].get_legend().get_texts()
+
+    assert ["first", "second"] == [text.get_text() for text in told]
+    assert all(ax.get_legend() is None for ax in axes[:-1])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +128,13 @@ def test_several_images_are_compared_in_shares(image, rng):
     [
         ([np.zeros((2, 2, 3)), np.zeros((2, 2, 1))], None, r"`image` must be one .*all with as m"),
         ([], None, r"`image` must be one image"),
-        ([np.zeros((2, 2, 3))] * 2, ["one"], r"`labels` must hold one name.*2 images and 1 lab"),
+        (
+            [np.zeros((2, 2, 3))] * 2,
+            ["one"],
+            r"`labels` must be .*each image\. Received: 2 images and",
+        ),
+        ([np.zeros((2, 2, 3))] * 2, "ab", r"`labels` must be a list .*labels='ab'\."),
+        (np.zeros((2, 2, 3)), "a", r"`labels` must be a list .*labels='a'\."),
     ],
 )
 def test_images_that_cannot_be_compared_are_errors(images, labels, message):
@@ -229,9 +239,9 @@ def test_too_few_axes_are_an_error(image):
         plot_pixel_histogram(image, axes=given)
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 2), (4, 4, 4), (2, 4, 4, 3)])
+@pytest.mark.parametrize("shape", [(4,), (4, 4, 2), (4, 4, 4), (0, 4, 3), (2, 4, 4, 2)])
 def test_other_shapes_are_errors(shape):
-    """What is not one image of 1 or 3 channels is an error, batches too."""
+    """What is not an image of 1 or 3 channels, or a batch of such, is an error."""
     message = (
         r"^`image` must be one image, \(height, width, channels\), with 1 or 3 channels, "
         r"or a list of such, all with as many channels\. Received: shape=.*\.$"
@@ -239,3 +249,59 @@ def test_other_shapes_are_errors(shape):
 
     with pytest.raises(ValueError, match=message):
         plot_pixel_histogram(np.zeros(shape))
+
+
+def test_gray_images_without_a_channel_axis_masks_and_files_are_images_too(image, tmp_path):
+    """As for `show_images`."""
+    gray = image[..., 0]
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    expected = counts(plot_pixel_histogram(image[..., :1])[0])
+    masked = plot_pixel_histogram(gray > 50)[0]
+
+    assert expected == counts(plot_pixel_histogram(gray)[0])
+    assert [expected] * 3 == [counts(ax) for ax in plot_pixel_histogram(str(tmp_path / "gray.png"))]
+    assert [(gray <= 50).sum(), (gray > 50).sum()] == counts(masked)
+
+
+def test_a_batch_is_several_images_of_which_four_are_shown(rng):
+    """More lines can't be told apart; a note says how many there are."""
+    batch = rng.integers(0, 256, (32, 8, 8, 3), dtype=np.uint8)
+    ax = plot_pixel_histogram(batch)[-1]
+
+    assert "the first 4 of 32 images" == ax.figure.get_supxlabel()
+    assert [f"image {number}" for number in range(1, 5)] == [
+        text.get_text() for text in ax.get_legend().get_texts()
+    ]
+    assert 4 == len({patch.get_linestyle() for patch in ax.patches})
+
+
+def test_one_image_may_have_a_name(image):
+    """It is not dropped."""
+    legend = plot_pixel_histogram(image, labels=["a cat"])[-1].get_legend()
+
+    assert ["a cat"] == [text.get_text() for text in legend.get_texts()]
+
+
+@pytest.mark.parametrize("mode", ["unit", "tf", "torch", "caffe"])
+def test_all_that_a_mode_can_give_is_in_view(mode, image):
+    """So that images that were scaled twice lie in a sliver, and look wrong."""
+    lows, highs = (scale(np.full((1, 1, 3), end, np.uint8), mode)[0, 0] for end in (0, 255))
+    for ax, low, high in zip(
+        plot_pixel_histogram(scale(image, mode), mode=mode), lows, highs, strict=True
+    ):
+        left, right = ax.get_xlim()
+        margin = 0.03 * (high - low)
+
+        assert low - margin < left < low
+        assert high < right < high + margin
+
+
+@pytest.mark.parametrize("change", [np.negative, np.positive])
+def test_values_outside_of_the_mode_are_told(image, change):
+    """Raw pixels, for example; what lies inside is not."""
+    outside = change(image.astype("float32")) / 100
+    titles = [ax.get_title() for ax in plot_pixel_histogram(outside, mode="tf")]
+    right = [ax.get_title() for ax in plot_pixel_histogram(scale(image, "tf"), mode="tf")]
+
+    assert titles[2].endswith("\noutside -1 to 1")
+    assert not any("outside" in title for title in right)
