@@ -103,6 +103,16 @@ class TestGradCam:
             heats[1], show_grad_cam(nested, image, target=1)[1].images[1].get_array()
         )
 
+    def test_the_last_maps_are_looked_at_by_default(self, image) -> None:
+        """Those that the scores are made of."""
+        model = simple_cnn((SIZE, SIZE, 3), 2, filters=(4, 5), mode="unit")
+        shapes = [
+            show_grad_cam(model, image, **options)[1].images[1].get_array().shape
+            for options in ({}, {"layer": "block2_pool"}, {"layer": "block1_conv1"})
+        ]
+
+        assert [(2, 2), (2, 2), (8, 8)] == shapes
+
     def test_the_model_is_left_as_it_was(self, image) -> None:
         """Its outputs are the same bits, and it can be saved."""
         model = toy("dense")
