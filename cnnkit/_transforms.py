@@ -49,8 +49,9 @@ class ImageTransform:
         pixels = np.asarray(result["image"] if isinstance(result, Mapping) else result)
         if pixels.dtype != np.uint8:
             msg = (
-                "`transform` must give uint8 pixels in 0..255. "
-                f"Received: {pixels.dtype}. Leave the scaling to `mode`."
+                "`transform` must give uint8 pixels in 0..255. Received: "
+                f"{pixels.dtype if pixels.ndim else type(result).__name__}. "
+                "Leave scaling out of it, A.Normalize for one."
             )
             raise ValueError(msg)
         return pixels

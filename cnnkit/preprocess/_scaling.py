@@ -115,7 +115,7 @@ def _as_images(images: ArrayLike) -> NDArray[Any]:
         msg = (
             "`images` must have the shape (height, width, channels) or (batch, height, width, "
             f"channels) with 1, 3 or 4 channels. Received: shape={pixels.shape}. "
-            "Add a missing axis with np.expand_dims."
+            "Add a missing axis with np.expand_dims; bring channels to the end with np.moveaxis."
         )
         raise ValueError(msg)
     return pixels

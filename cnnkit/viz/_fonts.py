@@ -1,8 +1,14 @@
-"""Fonts for names in any script: matplotlib's own has neither Korean nor Chinese letters."""
+"""Names as they are: in any script, of any length, with any signs.
 
+matplotlib's own font has neither Korean nor Chinese letters, and a pair of dollar signs means
+mathematics to it.
+"""
+
+import textwrap
 import warnings
 from collections.abc import Iterable
 from functools import cache
+from unicodedata import east_asian_width
 
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.text import Text
@@ -11,15 +17,19 @@ from matplotlib.text import Text
 def make_readable(texts: Iterable[Text]) -> None:
     """Give texts an installed font for the letters that their own lacks; no setting is changed."""
     for text in texts:
+        text.set_parse_math(False)
         own = findfont(text.get_fontproperties())
-        letters = frozenset(ord(letter) for letter in text.get_text() if not letter.isspace())
-        missing = letters - _letters_of(own)
+        letters = [ord(letter) for letter in text.get_text() if not letter.isspace()]
+        missing = [letter for letter in letters if letter not in _letters_of(own)]
         if missing:
-            name = _font_with(missing)
+            name = _font_with(frozenset(missing))
             if name is None:
-                _warn_of(min(missing))
+                _warn_of(missing[0])
             else:
                 text.set_fontfamily([FontProperties(fname=own).get_name(), name])
+
+
+_warned: list[int] = []
 
 
 @cache
@@ -35,10 +45,25 @@ def _font_with(letters: frozenset[int]) -> str | None:
     return next((font.name for font in fonts if letters <= _letters_of(font.fname)), None)
 
 
-@cache  # once for each block of letters is enough
 def _warn_of(letter: int) -> None:
+    """Warn once: the next letter will be of the same script."""
+    if _warned:
+        return
+    _warned.append(letter)
     warnings.warn(
         f"No installed font has the letter {chr(letter)!r}, so that it is drawn as a box. Install "
         "one that has, such as Noto Sans CJK, and start Python again.",
-        stacklevel=5,
+        stacklevel=4,
     )
+
+
+def wrapped(title: str, width: int = 24) -> str:
+    """Break a title into lines that fit above an image; some letters are twice as wide."""
+    return "\n".join(
+        textwrap.fill(line, _letters_in(width, line)) for line in str(title).splitlines()
+    )
+
+
+def _letters_in(width: int, line: str) -> int:
+    wide = sum(east_asian_width(letter) in "WF" for letter in line)
+    return width * len(line) // (len(line) + wide) if line else width

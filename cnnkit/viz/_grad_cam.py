@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cnnkit._class_names import class_names_in
 from cnnkit.preprocess._modes import leaf_operations
 from cnnkit.viz._axes import panels
-from cnnkit.viz._fonts import make_readable
+from cnnkit.viz._fonts import make_readable, wrapped
 from cnnkit.viz._listening import Image, heard_by, layer_named, model_input, replaced
 
 
@@ -62,6 +62,7 @@ def show_grad_cam(
         'class 1:'
     """
     _check_backend()
+    _check_outputs(model)
     picture, batch = model_input(model, image, mode)
     listened = layer_named(model, layer)
     end = _linear_end(model)
@@ -80,7 +81,7 @@ def show_grad_cam(
     title = f"{names[number] if names else f'class {number}'}: "
     title += f"score {told[number]:.3g}" if end.changes is None else f"{told[number]:.2f}"
     title += "" if heat.any() else "\nnothing here speaks for it"
-    drawn[1].set_title(title, fontsize="medium")
+    drawn[1].set_title(wrapped(title, 28), fontsize="medium")
     make_readable([drawn[1].title])
     return drawn
 
@@ -140,16 +141,28 @@ def _of_classes(outputs: NDArray[Any], total: float) -> NDArray[Any]:
 def _class_number(target: Any, names: list[str] | None, classes: int, predicted: int) -> int:
     if target is None:
         return predicted
-    number = names.index(target) if names and target in names else target
-    if isinstance(number, str) or not 0 <= number < classes:
+    numbers = dict(zip(names or (), range(classes), strict=False)) | {n: n for n in range(classes)}
+    try:
+        return numbers[target]
+    except (KeyError, TypeError):
         known = f", or one of {', '.join(names)}" if names else ""
         msg = (
             f"`target` must be a class number from 0 to {classes - 1}{known}. "
             f"Received: target={target!r}."
             f"{'' if names else ' Names are known of a model that `build_classifier` made.'}"
         )
+        raise ValueError(msg) from None
+
+
+def _check_outputs(model: Any) -> None:
+    shape = getattr(model, "output_shape", ())
+    if isinstance(shape, list) or len(shape) not in (0, 2):
+        msg = (
+            "`model` must be a classifier with one output, (batch, classes). "
+            f"Received: outputs of shape {shape}. Put a classifier on it, for example with "
+            "cnnkit.transfer.build_classifier."
+        )
         raise ValueError(msg)
-    return int(number)
 
 
 def _check_backend() -> None:

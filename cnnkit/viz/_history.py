@@ -121,9 +121,10 @@ def _metrics(curves: Curves, metrics: Sequence[str] | None) -> list[str]:
 def _plot_metric(ax: Axes, epochs: Sequence[int], curves: Curves, metric: str) -> None:
     train, validation = curves[metric], curves.get(f"val_{metric}", [])
     marker = "." if len(train) < 10 else ""
-    ax.plot(epochs, train, color=BLUE, linestyle="--", marker=marker, label="train")
+    ax.plot(epochs, train, color=BLUE, linestyle="--", marker=marker, label=_train(train, epochs))
+    ax.update_datalim([(epochs[0], 0), (epochs[-1], 0)], updatey=False)  # also what isn't finite
     pairs = zip(validation, epochs, strict=False)  # there may be no validation at all
-    known = [(value, epoch) for value, epoch in pairs if not math.isnan(value)]
+    known = [(value, epoch) for value, epoch in pairs if math.isfinite(value)]
     if known:
         # Epochs without validation leave no gap in the line.
         values, places = zip(*known, strict=True)
@@ -132,6 +133,16 @@ def _plot_metric(ax: Axes, epochs: Sequence[int], curves: Curves, metric: str) -
         ax.plot(epoch, best, "o", color=ORANGE, label=f"best: {best:.3g} (epoch {epoch})")
     ax.set(xlabel="epoch", ylabel=metric)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _train(values: Sequence[Any], epochs: Sequence[int]) -> str:
+    """Return the label of the training curve, which tells where it has left all bounds."""
+    lost = [
+        epoch
+        for value, epoch in zip(values, epochs, strict=True)
+        if value is not NAN and not math.isfinite(value)  # NAN stands for "not logged"
+    ]
+    return f"train, not finite from epoch {lost[0]} on" if lost else "train"
 
 
 def _mark_stages(ax: Axes, epochs: Sequence[int], stages: Sequence[str]) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
-from unicodedata import east_asian_width
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +17,7 @@ from cnnkit.data._reading import read_image
 from cnnkit.preprocess import unscale
 from cnnkit.preprocess._scaling import limits_of
 from cnnkit.viz._axes import names_of, panels, tell_the_rest
-from cnnkit.viz._fonts import make_readable
+from cnnkit.viz._fonts import make_readable, wrapped
 
 _WIDTH = 2.2  # of a panel, in inches
 _MOST = 64  # images: more on one figure can't be told apart
@@ -48,7 +46,7 @@ def show_images(
 
     Raises:
         ValueError: If there are no images or it is a single one, the titles differ in number, or
-            pixels lie outside 0..255, or far outside of what the mode gives.
+            pixels are NaN, lie outside 0..255, or far outside of what the mode gives.
 
     Example:
         >>> from sklearn.datasets import load_sample_images
@@ -65,7 +63,7 @@ def show_images(
     pictures = [_as_pixels(image, mode) for image in given[:_MOST]]
     if columns is None:
         columns = min(8, math.ceil(math.sqrt(len(pictures))))
-    lines = max(len(_wrapped(name).splitlines()) for name in names)
+    lines = max(len(wrapped(name).splitlines()) for name in names)
     drawn = panels(
         axes,
         len(pictures),
@@ -74,7 +72,7 @@ def show_images(
     )
     for ax, picture, name in zip(drawn, pictures, names, strict=True):
         ax.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        make_readable([ax.set_title(_wrapped(name), fontsize="medium")])
+        make_readable([ax.set_title(wrapped(name), fontsize="medium")])
         ax.set_axis_off()
     tell_the_rest(drawn, len(pictures), len(given))
     return drawn
@@ -115,10 +113,11 @@ def show_augmentations(
     """
     check_whole_number("draws", draws)
     picture = read_image(image) if isinstance(image, str | os.PathLike) else np.asarray(image)
-    if picture.dtype != np.uint8:
+    if picture.dtype != np.uint8 or picture.ndim != 3:
         msg = (
-            "`image` must be uint8 in 0..255, because transforms take floats for 0..1. "
-            f"Received: {picture.dtype}. Show it before it is scaled."
+            "`image` must be one image (height, width, channels), uint8 in 0..255, because "
+            f"transforms take floats for 0..1. Received: {picture.dtype} of shape {picture.shape}. "
+            "Show it before it is scaled."
         )
         raise ValueError(msg)
     if seed is not None:
@@ -132,48 +131,84 @@ def _draw(transform: Any, picture: NDArray[np.uint8], seed: int | None, draw: in
     """Apply a transform of any kind once, for looking at it."""
     if is_keras_layer(transform):
         batch = picture[None].astype(np.float32)
-        changed: NDArray[Any] = np.asarray(transform(batch, training=True))[0]
-        return changed.clip(0, 255)
+        return _in_range(np.asarray(transform(batch, training=True))[0])
     if hasattr(transform, "random_transform"):  # an ImageDataGenerator
         image = picture.astype(np.float32)
-        return np.asarray(transform.random_transform(image)).clip(0, 255)
+        return _in_range(np.asarray(transform.random_transform(image)))
     change = ImageTransform(transform)
     if seed is not None:
         change.reseed(seed, 0, draw)
     return change(picture)
 
 
-def _several(images: Any) -> Any:
-    """Return `images`, or raise if it is one image: its rows would be drawn as images."""
-    if hasattr(images, "columns"):
-        msg = "`images` must be arrays or paths. Received: a table. Pass table['file_paths']."
-        raise ValueError(msg)
-    one_array = isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] in (3, 4)
-    if one_array or isinstance(images, str | os.PathLike):
+def _in_range(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Clip what goes a little beyond 0..255, and raise if a transform scales."""
+    if pixels.any() and pixels.max() <= 1:
         msg = (
-            "`images` must be several images. Received: one "
-            f"{'array of shape ' + str(images.shape) if one_array else 'path'}. "
-            "Put it into a list: [image]."
+            "`transform` must give pixels in 0..255. Received: values from "
+            f"{pixels.min():g} to {pixels.max():g}. Leave the scaling out of it."
         )
         raise ValueError(msg)
+    return pixels.clip(0, 255)
+
+
+def _several(images: Any) -> Any:
+    """Return `images`, or raise if they are none, such as one image: its rows would be drawn."""
+    one_array = isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] in (3, 4)
+    pair = isinstance(images, tuple) and getattr(next(iter(images), None), "ndim", 0) == 4
+    others = (
+        (hasattr(images, "columns"), "a table. Pass table['file_paths']."),
+        (hasattr(images, "element_spec"), "a dataset. Pass a batch of it: next(iter(dataset))[0]."),
+        (pair, "images and targets. Pass the images alone: batch[0]."),
+        (isinstance(images, str | os.PathLike), "one path. Put it into a list: [path]."),
+        (
+            one_array,
+            f"one array of shape {getattr(images, 'shape', None)}. Put it into a list: [image].",
+        ),
+    )
+    for is_other, what in others:
+        if is_other:
+            msg = f"`images` must be several arrays or paths. Received: {what}"
+            raise ValueError(msg)
     return images
 
 
 def _as_pixels(image: ArrayLike | str | os.PathLike[str], mode: str | None) -> NDArray[Any]:
     if isinstance(image, str | os.PathLike):
         return read_image(image)
-    pixels = np.asarray(image)
+    pixels = _checked(np.asarray(image))
     if mode is not None:
-        return _unscaled(pixels[..., None] if pixels.ndim == 2 else pixels, mode)
+        return _unscaled(pixels, mode)
     if pixels.dtype == bool:  # a mask
         return pixels.astype(np.uint8) * 255
-    if pixels.size and (pixels.min() < 0 or pixels.max() > 255 or _looks_scaled(pixels)):
+    is_whole = np.issubdtype(pixels.dtype, np.integer)
+    if pixels.min() < 0 or pixels.max() > 255 or (not is_whole and 0 < pixels.max() <= 1):
+        advice = (
+            "Divide 16-bit pixels by 257." if is_whole else "Pass mode='unit', 'tf' or the like."
+        )
         msg = (
             "`images` must be pixels in 0..255, or their scaling given as `mode`. Received: values "
-            f"from {pixels.min():.3g} to {pixels.max():.3g}. Pass mode='unit', 'tf' or the like."
+            f"from {pixels.min():g} to {pixels.max():g}. {advice}"
         )
         raise ValueError(msg)
     return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
+
+
+def _checked(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return pixels `(height, width, channels)`, or raise unless they are an image."""
+    shape = pixels.shape
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    is_image = pixels.ndim == 3 and pixels.shape[-1] in (1, 3, 4) and pixels.size
+    if not is_image or pixels.dtype.kind not in "buif":
+        msg = (
+            "`images` must be numbers of the shape (height, width) or (height, width, channels), "
+            f"with 1, 3 or 4 channels. Received: {pixels.dtype} of shape {shape}."
+        )
+        raise ValueError(msg)
+    if pixels.dtype.kind == "f" and np.isnan(pixels).any():
+        msg = "`images` must be numbers. Received: NaN. Look where the images come from."
+        raise ValueError(msg)
+    return pixels
 
 
 def _unscaled(pixels: NDArray[Any], mode: str) -> NDArray[np.uint8]:
@@ -181,11 +216,12 @@ def _unscaled(pixels: NDArray[Any], mode: str) -> NDArray[np.uint8]:
     limits = limits_of(mode, pixels.shape[-1])
     low, high = float(limits.min()), float(limits.max())
     margin = (high - low) / 2  # augmentation after scaling may go a little beyond
-    if pixels.size and (pixels.min() < low - margin or pixels.max() > high + margin):
+    is_raw = np.issubdtype(pixels.dtype, np.integer) and mode != "none"
+    if is_raw or pixels.min() < low - margin or pixels.max() > high + margin:
         msg = (
-            f"`images` must lie in {low:.3g}..{high:.3g}, which mode={mode!r} gives. Received: "
-            f"values from {pixels.min():.3g} to {pixels.max():.3g}. Leave out `mode` for raw "
-            "pixels."
+            f"`images` must be floats in {low:.4g}..{high:.4g}, which mode={mode!r} gives. "
+            f"Received: {pixels.dtype} from {pixels.min():g} to {pixels.max():g}. "
+            "Leave out `mode` for raw pixels."
         )
         raise ValueError(msg)
     return unscale(pixels, mode)
@@ -195,17 +231,3 @@ def _aspect_ratio(pictures: Sequence[NDArray[Any]]) -> float:
     """Return the median of height / width, within what makes a readable grid."""
     ratios = [picture.shape[0] / picture.shape[1] for picture in pictures]
     return float(np.clip(np.median(ratios), 0.5, 2))
-
-
-def _wrapped(title: str) -> str:
-    return "\n".join(textwrap.fill(line, _letters(line)) for line in title.splitlines())
-
-
-def _letters(line: str) -> int:
-    """Return how many letters fit above an image: 24, or half as many wide ones."""
-    wide = sum(east_asian_width(letter) in "WF" for letter in line)
-    return 24 * len(line) // (len(line) + wide) if line else 24
-
-
-def _looks_scaled(pixels: NDArray[Any]) -> bool:
-    return not np.issubdtype(pixels.dtype, np.integer) and 0 < pixels.max() <= 1

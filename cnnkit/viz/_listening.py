@@ -45,7 +45,7 @@ def model_input(model: Any, image: Image, mode: str) -> tuple[NDArray[np.uint8],
         msg = (
             "`image` must be a file, or a uint8 array of the model's size, "
             f"{(height, width, channels)}. Received: {picture.dtype} of shape {picture.shape}. "
-            "Give the file, which is read at that size."
+            "Give a file, which is read at that size, or raw pixels of one image."
         )
         raise ValueError(msg)
     check_mode_of_model(model, mode)
@@ -71,10 +71,11 @@ def layer_named(model: Any, name: str | None) -> Any:
     if layers and name is None:
         name = next(reversed(layers))
     if name not in layers:
-        near = get_close_matches(str(name), layers) or list(layers)[-4:]
+        near = get_close_matches(str(name), layers)
+        others = f"The last of them are {listed(list(layers)[-4:])}." if layers else "It has none."
         msg = (
             "`layer` must name a layer that gives feature maps, (batch, height, width, channels). "
-            f"Received: layer={name!r}. {f'There are {listed(near)}' if near else 'There is none'}."
+            f"Received: layer={name!r}. {f'Did you mean {listed(near)}?' if near else others}"
         )
         raise ValueError(msg)
     return layers[name]

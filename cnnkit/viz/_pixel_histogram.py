@@ -89,9 +89,10 @@ def plot_pixel_histogram(
     return drawn
 
 
-def _several(image: Any) -> Sequence[Any]:
+def _several(image: Any) -> list[Any]:
     """Return a list of images, of one too."""
-    return image if isinstance(image, list | tuple) or np.ndim(image) == 4 else [image]
+    single = isinstance(image, str | os.PathLike) or getattr(image, "ndim", 0) in (2, 3)
+    return [image] if single else list(image)
 
 
 def _numbered(images: Sequence[Any]) -> list[str] | None:
@@ -139,6 +140,9 @@ def _tell_range(
 
 
 def _check_images(images: list[NDArray[Any]]) -> None:
+    if any(picture.dtype.kind == "f" and np.isnan(picture).any() for picture in images):
+        msg = "`image` must be numbers. Received: NaN. Look where the image comes from."
+        raise ValueError(msg)
     shapes = [picture.shape for picture in images]
     known = all(len(shape) == 3 and shape[-1] in _CHANNELS and 0 not in shape for shape in shapes)
     if not shapes or not known or len({shape[-1] for shape in shapes}) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.viz._axes import BLUE, RED, panels
-from cnnkit.viz._fonts import make_readable
+from cnnkit.viz._fonts import make_readable, wrapped
 from cnnkit.viz._images import show_images
 
 _FRAMES: dict[bool, dict[str, Any]] = {
@@ -21,7 +22,6 @@ _FRAMES: dict[bool, dict[str, Any]] = {
     False: {"edgecolor": RED, "linewidth": 5.0, "linestyle": "--"},
 }
 _MOST_NUMBERS = 25  # classes: with more, numbers in the cells can't be read
-_INCHES = {"least": 4.5, "class": 0.32, "most": 16.0}
 
 
 def show_predictions(
@@ -37,9 +37,10 @@ def show_predictions(
     so that they differ without color too.
 
     Args:
-        table: What `cnnkit.data.predict_images` returns.
-        worst: If True, begin with the mistakes, the surest first; then what is right, the least
-            sure first. For labelled tables.
+        table: What `cnnkit.data.predict_images` returns. Images without a class are shown without
+            frame and sign.
+        worst: If True, show labelled images only, and begin with the mistakes, the surest first;
+            then what is right, the least sure first.
         columns: Images in a row.
         axes: Panels to draw on, one an image; a new figure by default.
 
@@ -58,15 +59,15 @@ def show_predictions(
         >>> [ax.get_title() for ax in show_predictions(table)]
         ['temple 90 %', 'rose 60 %']
     """
-    check_predicted(table, labelled=worst)
-    right = _right(table) if "target_names" in table else None
-    if worst and right is not None:
-        order = np.argsort(np.where(right, table["confidence"], -1 - table["confidence"]))
-        table, right = table.iloc[order], right[order]
-    titles = _titles(table, right)
+    table = checked_predictions(table, labelled=worst)
+    if worst:
+        sure = table["confidence"]
+        table = table.iloc[np.argsort(np.where(_right(table), sure, -1 - sure))]
+    known, right = _known(table), _right(table)
+    titles = list(map(_title, table.to_dict("records"), known, right))
     drawn = show_images(list(table["file_paths"]), titles, columns=columns, axes=axes)
-    if right is not None:
-        for ax, good in zip(drawn, right, strict=False):  # a large table is cut
+    for ax, is_known, good in zip(drawn, known, right, strict=False):  # a large table is cut
+        if is_known:
             frame = Rectangle((0, 0), 1, 1, fill=False, transform=ax.transAxes, **_FRAMES[good])
             ax.add_patch(frame)
     return drawn
@@ -78,13 +79,15 @@ def plot_confusion_matrix(
     """Plot which classes are taken for which: a row for each class, a column for each prediction.
 
     Args:
-        table: A labelled table as `cnnkit.data.predict_images` returns it.
+        table: A labelled table as `cnnkit.data.predict_images` returns it; images without a class
+            are left out.
         normalize: None for counts; `"true"` for shares of each class, `"pred"` of each prediction,
             `"all"` of all images, as in `sklearn.metrics.confusion_matrix`.
         axes: A panel to draw on; a new figure by default, which grows with the classes.
 
     Returns:
-        An array of one Axes. With more than 25 classes the cells have colors only.
+        An array of one Axes. With more than 25 classes the cells have colors only; long names are
+            broken into lines.
 
     Raises:
         ValueError: If the table has no predictions or no classes.
@@ -102,35 +105,46 @@ def plot_confusion_matrix(
     """
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
-    check_predicted(table, labelled=True)
+    table = checked_predictions(table, labelled=True)
     check_one_of("normalize", normalize, (None, "true", "pred", "all"))
     names = _class_names(table)
-    matrix = confusion_matrix(
-        np.asarray(table["target_names"], dtype=str),
-        np.asarray(table["predicted_names"], dtype=str),
-        labels=names,
-        normalize=normalize,
-    )
-    side = min(_INCHES["most"], max(_INCHES["least"], 2 + _INCHES["class"] * len(names)))
+    pair = (np.asarray(table[name], dtype=str) for name in ("target_names", "predicted_names"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A single label was found")  # there may be no other
+        matrix = confusion_matrix(*pair, labels=names, normalize=normalize)
+    lines = [wrapped(name) for name in names]
+    longest = max(len(line) for name in lines for line in name.splitlines())
+    side = _side_of_matrix(lines, longest)
     ax = panels(axes, 1, panel_size=(side, side))[0]
-    display = ConfusionMatrixDisplay(matrix, display_labels=names)
+    display = ConfusionMatrixDisplay(matrix, display_labels=lines)
     display.plot(
         ax=ax,
         cmap="Blues",
         include_values=len(names) <= _MOST_NUMBERS,
         values_format="d" if normalize is None else ".2f",
-        xticks_rotation="horizontal" if len(names) <= 3 else "vertical",
+        xticks_rotation="horizontal" if len(names) * longest <= 36 else "vertical",
         colorbar=False,
+        im_kw={"vmin": 0},
         text_kw={"fontsize": "small" if len(names) > 10 else "medium"},
     )
-    if len(names) > _MOST_NUMBERS:
+    if len(names) <= _MOST_NUMBERS:
+        for text, value in zip(display.text_.flat, matrix.flat, strict=True):
+            text.set_color("white" if value > matrix.max() / 2 else "black")
+    else:
         ax.figure.colorbar(display.im_, ax=ax, shrink=0.6)
     ax.set(xlabel="predicted", ylabel="class")
     labels = [*ax.get_xticklabels(), *ax.get_yticklabels()]
     for label in labels:
-        label.set_fontsize("medium" if len(names) <= _MOST_NUMBERS else "xx-small")
+        label.set_fontsize(min(10, 36 * side / len(names)))  # half of a cell's points
     make_readable(labels)
     return np.array([ax], dtype=object)
+
+
+def _side_of_matrix(names: list[str], longest: int) -> float:
+    """Return the inches that a matrix of classes needs, with room for their names."""
+    lines = max(len(name.splitlines()) for name in names)
+    wanted = 1.2 + 0.09 * longest + (0.32 if lines == 1 else 0.24 * lines) * len(names)
+    return min(16.0, max(4.5, wanted))
 
 
 def plot_reliability(
@@ -144,7 +158,8 @@ def plot_reliability(
     arXiv:1706.04599, equation 3).
 
     Args:
-        table: A labelled table as `cnnkit.data.predict_images` returns it.
+        table: A labelled table as `cnnkit.data.predict_images` returns it; images without a class
+            are left out.
         bins: Equal parts that confidence, 0 to 1, is cut into; empty ones are left out.
         axes: A panel to draw on; a new figure by default.
 
@@ -164,14 +179,13 @@ def plot_reliability(
         >>> plot_reliability(table)[0].get_title()
         'expected calibration error 0.200'
     """
-    check_predicted(table, labelled=True)
+    table = checked_predictions(table, labelled=True)
     edges = np.linspace(0, 1, check_whole_number("bins", bins) + 1).tolist()
-    confidence = table["confidence"].to_numpy(dtype=float).clip(0, 1)  # float32 sums to 1.0000001
-    told = pd.DataFrame({"confidence": confidence, "accuracy": _right(table)})
+    told = pd.DataFrame({"confidence": table["confidence"], "accuracy": _right(table)})
     groups = told.groupby(pd.cut(told["confidence"], edges, include_lowest=True), observed=True)
     means, shares = groups.mean(), groups.size() / len(told)
     error = float(((means["accuracy"] - means["confidence"]).abs() * shares).sum())
-    drawn = panels(axes, 1)
+    drawn = panels(axes, 1, panel_size=(6.2, 3.6))
     ax = drawn[0]
     middles = [interval.mid for interval in shares.index]
     ax.bar(middles, shares, width=0.9 / bins, color="0.85", label="share of the images")
@@ -179,24 +193,41 @@ def plot_reliability(
     ax.plot(means["confidence"], means["accuracy"], color=BLUE, marker="o", label="how often right")
     ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy; share of the images")
     ax.set_title(f"expected calibration error {error:.3f}", fontsize="medium")
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))  # curves go anywhere
     return drawn
 
 
-def check_predicted(table: Any, *, labelled: bool) -> None:
-    """Raise a ValueError unless the table has predictions, and classes if they are needed."""
+def checked_predictions(table: Any, *, labelled: bool) -> pd.DataFrame:
+    """Return a table of predictions, its labelled rows if classes are needed, or raise."""
     needed = ["predicted_names", "confidence", *(["target_names"] if labelled else [])]
     missing = [name for name in needed if name not in getattr(table, "columns", ())]
-    if missing or not len(table):
+    rows = table[table["target_names"].notna()] if labelled and not missing else table
+    if missing or not len(rows):
         msg = (
             "`table` must be what `cnnkit.data.predict_images` returns"
             f"{', of labelled images' if labelled else ''}. Received: "
             f"{'no column ' + ' or '.join(map(repr, missing)) if missing else 'an empty table'}."
         )
         raise ValueError(msg)
+    confidence = rows["confidence"].astype(float)
+    if not confidence.between(0, 1 + 1e-6).all():  # float32 sums to 1.0000001
+        ends = "NaN" if confidence.isna().any() else f"{confidence.min():g} to {confidence.max():g}"
+        msg = f"`table` must have its `confidence` in 0..1, a probability. Received: {ends}."
+        raise ValueError(msg)
+    checked: pd.DataFrame = rows.assign(confidence=confidence.clip(0, 1))
+    return checked
+
+
+def _known(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Tell of which images the class is known."""
+    if "target_names" not in table:
+        return np.zeros(len(table), dtype=bool)
+    return table["target_names"].notna().to_numpy()
 
 
 def _right(table: pd.DataFrame) -> NDArray[np.bool_]:
+    if "target_names" not in table:
+        return np.zeros(len(table), dtype=bool)
     predicted, true = (
         np.asarray(table[name], dtype=str) for name in ("predicted_names", "target_names")
     )
@@ -204,17 +235,11 @@ def _right(table: pd.DataFrame) -> NDArray[np.bool_]:
     return right
 
 
-def _titles(table: pd.DataFrame, right: NDArray[np.bool_] | None) -> list[str]:
-    told = [
-        f"{name} {confidence:.0%}".replace("%", " %")
-        for name, confidence in zip(table["predicted_names"], table["confidence"], strict=True)
-    ]
-    if right is None:
+def _title(row: dict[Any, Any], known: bool, right: bool) -> str:
+    told = f"{row['predicted_names']} {row['confidence']:.0%}".replace("%", " %")
+    if not known:
         return told
-    return [
-        f"\u2713 {title}" if good else f"\u2717 {title}\nis {truth}"
-        for title, good, truth in zip(told, right, table["target_names"], strict=True)
-    ]
+    return f"\u2713 {told}" if right else f"\u2717 {told}\nis {row['target_names']}"
 
 
 def _class_names(table: pd.DataFrame) -> list[str]:

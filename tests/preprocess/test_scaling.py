@@ -263,8 +263,7 @@ def test_wrong_shape_is_an_error(function, shape):
     """What has no height, width and 1, 3 or 4 channels is not an image."""
     message = (
         r"`images` must have the shape \(height, width, channels\) or \(batch, height, width, "
-        r"channels\) with 1, 3 or 4 channels\. Received: shape=.*\. Add a missing axis with "
-        r"np\.expand_dims\."
+        r"channels\) with 1, 3 or 4 channels\. Received: shape=.*\. Add a missing axis with np\.exp"
     )
 
     with pytest.raises(ValueError, match=message):

@@ -16,7 +16,7 @@ IMAGE = np.zeros((8, 8, 3), dtype=np.uint8)
 @pytest.fixture(autouse=True)
 def forget() -> None:
     """Each test warns for itself."""
-    _fonts._warn_of.cache_clear()
+    _fonts._warned.clear()
     _fonts._font_with.cache_clear()
 
 
@@ -52,7 +52,16 @@ def test_a_letter_that_no_font_has_is_told_once(monkeypatch) -> None:
     entries = [entry for entry in fontManager.ttflist if entry.name.startswith(shipped)]
     monkeypatch.setattr(fontManager, "ttflist", entries)
     with pytest.warns(UserWarning, match=r"^No installed font has the letter '옷'.*Install one"):
-        show_images([IMAGE], ["옷"])
+        show_images([IMAGE], ["옷 스웨터"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        show_images([IMAGE], ["옷 원피스"])
+
+
+def test_the_warning_names_the_line_that_drew(monkeypatch) -> None:
+    """Not one inside the library."""
+    monkeypatch.setattr(_fonts, "_font_with", lambda _letters: None)
+    with pytest.warns(UserWarning, match="No installed font") as caught:
         show_images([IMAGE], ["옷"])
+
+    assert __file__ == caught[0].filename

@@ -382,3 +382,19 @@ def test_runs_that_begin_anew_are_numbered_through():
     ax = plot_history([first, second])[0]
 
     assert list(range(1, 9)) == curve(ax, "train")[0]
+
+
+@pytest.mark.parametrize("lost", [float("nan"), float("inf")])
+def test_a_loss_that_left_all_bounds_is_told(lost):
+    """Not hidden as if training had ended before."""
+    (ax,) = plot_history({"loss": [1.0, lost, lost], "val_loss": [1.0, 2.0, lost]})
+
+    assert "train, not finite from epoch 2 on" == ax.lines[0].get_label()
+    assert ax.get_xlim()[1] >= 3
+
+
+def test_a_metric_that_a_stage_did_not_log_has_not_left_any_bounds():
+    """It is just not there."""
+    parts = [{"loss": [1.0], "accuracy": [0.5]}, {"loss": [0.9]}]
+
+    assert "train" == plot_history(parts, metrics=["accuracy"])[0].lines[0].get_label()

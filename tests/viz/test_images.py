@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from keras.layers import Rescaling
 from PIL import Image
 
 from cnnkit.exceptions import ImageReadError
@@ -243,7 +244,7 @@ def test_scaled_images_without_a_mode_are_errors(batch, mode):
 
 def test_wide_integers_are_errors(batch):
     """Pixels of 16 bits are not cut off at 255."""
-    with pytest.raises(ValueError, match=r"Received: values from .* to 6\.\d+e\+04\."):
+    with pytest.raises(ValueError, match=r"Received: values from .* to 6\d{4}\. Divide 16-b"):
         show_images(batch.astype(np.uint16) * 257)
 
 
@@ -421,8 +422,8 @@ def test_augmented_image_is_not_changed(image):
 def test_other_types_are_not_augmented(image, dtype):
     """An image that is not uint8 is refused, because transforms take floats for 0..1."""
     message = (
-        r"^`image` must be uint8 in 0\.\.255, because transforms take floats for 0\.\.1\. "
-        rf"Received: {np.dtype(dtype)}\. Show it before it is scaled\.$"
+        r"^`image` must be one image \(height, width, channels\), uint8 in 0\.\.255, because "
+        rf"transforms take floats for 0\.\.1\. Received: {np.dtype(dtype)} of shape .*before it is"
     )
 
     with pytest.raises(ValueError, match=message):
@@ -431,7 +432,7 @@ def test_other_types_are_not_augmented(image, dtype):
 
 def test_scaled_images_are_not_augmented(image):
     """A scaled image is refused, without advice that can't be followed here."""
-    with pytest.raises(ValueError, match=r"^`image` must be uint8 in 0\.\.255"):
+    with pytest.raises(ValueError, match=r"^`image` must be one image .*uint8 in 0\.\.255"):
         show_augmentations(scale(image, "unit"), albumentations.HorizontalFlip())
 
 
@@ -530,7 +531,7 @@ def test_a_table_is_refused():
 @pytest.mark.parametrize("mode", ["tf", "torch", "caffe", "unit"])
 def test_raw_pixels_with_a_mode_are_errors(batch, mode, factor):
     """They would all be white, or black."""
-    with pytest.raises(ValueError, match=rf"`images` must lie in .*mode='{mode}'.*Leave out `mod"):
+    with pytest.raises(ValueError, match=rf"`images` must be floats in .*mode='{mode}'.*Leave out"):
         show_images(batch.astype("float32") * factor, mode=mode)
 
 
@@ -561,3 +562,63 @@ def test_long_titles_are_wrapped_to_the_width_of_an_image(batch, title, longest)
         lines = show_images(batch[:1], [title])[0].get_title().splitlines()
 
     assert longest - 4 <= max(map(len, lines)) <= longest
+
+
+@pytest.mark.parametrize("mode", ["tf", "torch", "caffe", "unit"])
+def test_whole_numbers_with_a_mode_are_errors(batch, mode):
+    """No scaling gives uint8, whatever the range."""
+    with pytest.raises(ValueError, match=r"`images` must be floats in .*Received: uint8 from"):
+        show_images(batch // 255, mode=mode)
+
+
+class Dataset(list):
+    """What looks like a `tf.data.Dataset`."""
+
+    element_spec = None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Dataset([np.zeros((2, 8, 8, 3))]), r"Received: a dataset\. Pass a batch.*next"),
+        ((np.zeros((2, 8, 8, 3)), np.zeros((2, 3))), r"Received: images and targets\. .*batch\[0"),
+        ("a.png", r"Received: one path\. Put it into a list"),
+        ([np.zeros((8, 8, 2))], r"float64 of shape \(8, 8, 2\)\.$"),
+        ([np.zeros((3, 8, 8))], r"float64 of shape \(3, 8, 8\)\.$"),
+        (np.zeros((4, 64)), r"float64 of shape \(64,\)\.$"),
+        ([None], r"object of shape \(\)\.$"),
+        ([np.full((4, 4, 3), np.nan)], r"Received: NaN\. Look where the images come from\.$"),
+    ],
+)
+def test_what_is_no_image_is_an_error(given, message):
+    """It says what came, and what to pass."""
+    with pytest.raises(ValueError, match=rf"^`images` must be .*{message}"):
+        show_images(given)
+
+
+def test_dollar_signs_are_no_mathematics(batch):
+    """A price stays a price."""
+    (ax,) = show_images(batch[:1], ["$5 to $10"])
+
+    assert not ax.title.get_parse_math()
+
+
+def test_a_batch_is_not_augmented_as_one_image(batch):
+    """Its rows would be taken for pixels."""
+    with pytest.raises(ValueError, match=r"`image` must be one image .*of shape \(5, "):
+        show_augmentations(batch, np.fliplr)
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        (albumentations.Normalize(), r"Received: float32\. Leave scaling out of it"),
+        (Rescaling(1 / 255), r"Received: values from .* Leave the scaling out of it"),
+        (lambda _image: None, r"Received: NoneType\."),
+    ],
+    ids=["albumentations", "Keras", "nothing"],
+)
+def test_transforms_that_give_no_pixels_are_errors(image, transform, message):
+    """Scaling is the model's business, and shows nothing."""
+    with pytest.raises(ValueError, match=rf"^`transform` must give .*{message}"):
+        show_augmentations(image, transform)

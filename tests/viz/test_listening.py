@@ -160,17 +160,33 @@ class TestGradCam:
         with pytest.raises(NotImplementedError, match=r"needs Keras on TensorFlow.*the backend 'j"):
             show_grad_cam(toy(), image)
 
-    @pytest.mark.parametrize("target", [3, -1, "cat"])
+    @pytest.mark.parametrize("target", [3, -1, "cat", 1.5, np.array([0, 1, 0])])
     def test_a_class_that_is_not_there_is_refused(self, target, image) -> None:
         """The error gives the range."""
         with pytest.raises(ValueError, match=r"`target` must be a class number from 0 to 2\. Rec"):
             show_grad_cam(toy(), image, target=target)
 
+    def test_a_model_that_tells_no_classes_is_refused(self, image) -> None:
+        """A backbone, or a network that tells each pixel's class."""
+        backbone = simple_cnn((SIZE, SIZE, 3), 2, filters=(4,), include_top=False)
+        with pytest.raises(ValueError, match=r"`model` must be a classifier.*\(None, 4, 4, 4\)"):
+            show_grad_cam(backbone, image)
+
+    def test_a_long_class_name_is_broken_into_lines(self, image) -> None:
+        """The probability stays in the picture."""
+        names = ["a very long name of a class that no title has room for", "short"]
+        backbone = simple_cnn((SIZE, SIZE, 3), 2, filters=(4,), include_top=False)
+        drawn = show_grad_cam(build_classifier(backbone, names, mode="tf"), image, target=0)
+        lines = drawn[1].get_title().splitlines()
+
+        assert len(lines) > 1
+        assert max(map(len, lines)) <= 28
+
     def test_a_model_without_maps_is_refused(self, rng) -> None:
         """There is nothing to lay over the image."""
         model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Flatten(), layers.Dense(2)])
         image = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-        with pytest.raises(ValueError, match=r"`layer` must name a layer .*There is none\."):
+        with pytest.raises(ValueError, match=r"`layer` must name a layer .*It has none\."):
             show_grad_cam(model, image)
 
     @pytest.mark.parametrize("units", [1, 3])
@@ -242,7 +258,7 @@ class TestFeatureMaps:
     def test_an_unknown_layer_is_refused_with_the_nearest(self, image) -> None:
         """Which is what was meant."""
         with pytest.raises(
-            ValueError, match=r"`layer` must name a layer.*'map'\. There are maps\."
+            ValueError, match=r"`layer` must name a layer.*'map'\. Did you mean maps\?"
         ):
             show_feature_maps(toy(), image, "map")
 
@@ -250,7 +266,9 @@ class TestFeatureMaps:
     def test_a_layer_without_maps_is_refused(self, which, image) -> None:
         """Scores are none, and the image itself isn't either."""
         name = toy().layers[which].name
-        match = rf"`layer` must name a layer that gives .*layer='{name}'\. There are maps\."
+        match = (
+            rf"`layer` must name a layer that gives .*layer='{name}'\. The last of them are maps\."
+        )
         with pytest.raises(ValueError, match=match):
             show_feature_maps(toy(), image, name)
         assert [] == plt.get_fignums()
@@ -281,12 +299,13 @@ class TestFeatureMaps:
                 return inputs
 
         pair = [keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3))]
+        match = r"`model` must be a (built Sequential or functional|classifier with one output)"
         model = {
             "unbuilt": keras.Sequential([layers.Conv2D(2, 3)]),
             "subclassed": Subclassed(),
             "of two inputs": keras.Model(pair, layers.Add()(pair)),
         }[kind]
-        with pytest.raises(ValueError, match=r"`model` must be a built Sequential or functional"):
+        with pytest.raises(ValueError, match=match):
             show(model, image, layer="conv2d")
 
     def test_an_unknown_mode_is_told_as_such(self, image) -> None:

@@ -3,6 +3,7 @@
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -134,6 +135,7 @@ def test_several_images_are_compared_in_shares(image, rng):
             r"`labels` must be .*each image\. Received: 2 images and",
         ),
         ([np.zeros((2, 2, 3))] * 2, "ab", r"`labels` must be a list .*labels='ab'\."),
+        ([np.full((2, 2, 3), np.nan)], None, r"`image` must be numbers\. Received: NaN"),
         (np.zeros((2, 2, 3)), "a", r"`labels` must be a list .*labels='a'\."),
     ],
 )
@@ -261,6 +263,16 @@ def test_gray_images_without_a_channel_axis_masks_and_files_are_images_too(image
     assert expected == counts(plot_pixel_histogram(gray)[0])
     assert [expected] * 3 == [counts(ax) for ax in plot_pixel_histogram(str(tmp_path / "gray.png"))]
     assert [(gray <= 50).sum(), (gray > 50).sum()] == counts(masked)
+
+
+def test_files_may_be_a_column_of_a_table(image, tmp_path):
+    """As for `show_images`."""
+    paths = pd.Series([str(tmp_path / name) for name in ("a.png", "b.png")], index=[7, 9])
+    for path in paths:
+        Image.fromarray(image).save(path)
+    legend = plot_pixel_histogram(paths, labels=pd.Series(["a", "b"]))[-1].get_legend()
+
+    assert ["a", "b"] == [text.get_text() for text in legend.get_texts()]
 
 
 def test_a_batch_is_several_images_of_which_four_are_shown(rng):

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, confusion_matrix
 
@@ -237,3 +237,86 @@ def test_what_is_no_table_is_refused(given) -> None:
     """The error says where a table comes from."""
     with pytest.raises(ValueError, match=r"`table` must be what `cnnkit.data.predict_images` retu"):
         show_predictions(given)
+
+
+class TestWhatTheTablesHold:
+    """Rows without a class, and confidences that are none."""
+
+    def test_images_without_a_class_are_shown_without_frame_and_sign(self, table) -> None:
+        """Their truth is not "nan"."""
+        names = table["target_names"].where([True, True, False, True])
+        drawn = show_predictions(table.assign(target_names=names))
+
+        assert "fox 55 %" == drawn[2].get_title()
+        assert [1, 1, 0, 1] == [len(ax.patches) for ax in drawn]
+        assert 3 == len(show_predictions(table.assign(target_names=names), worst=True))
+
+    def test_images_without_a_class_are_left_out_of_figures(self) -> None:
+        """They are neither right nor wrong."""
+        table = predicted()
+        known = np.arange(len(table)) % 3 > 0
+        partly = table.assign(target_names=table["target_names"].where(known))
+        for plot in (plot_confusion_matrix, plot_reliability):
+            first, second = (plot(rows)[0] for rows in (table[known], partly))
+
+            assert first.get_title() == second.get_title()
+            assert [text.get_text() for text in first.texts] == [
+                text.get_text() for text in second.texts
+            ]
+
+    @pytest.mark.parametrize("plot", [plot_confusion_matrix, plot_reliability])
+    def test_a_table_without_any_class_is_refused(self, plot) -> None:
+        """There is nothing to compare with."""
+        with pytest.raises(ValueError, match=r"of labelled images\. Received: an empty table\."):
+            plot(predicted().assign(target_names=None))
+
+    @pytest.mark.parametrize(("value", "told"), [(93.0, "0.*to 93"), (np.nan, "NaN"), (-1, "-1")])
+    def test_confidences_that_are_no_probabilities_are_refused(self, value, told) -> None:
+        """Percents would be drawn as "9300 %", and NaN as no error at all."""
+        table = predicted()
+        table.loc[5, "confidence"] = value
+        with pytest.raises(ValueError, match=rf"must have its `confidence` in 0\.\.1.*{told}"):
+            plot_reliability(table)
+
+
+class TestReadableMatrices:
+    """Names and numbers."""
+
+    def test_numbers_stand_out_where_all_cells_are_equal(self) -> None:
+        """Not white on white."""
+        names = pd.Categorical(["cat", "cat", "dog", "dog"])
+        table = pd.DataFrame(
+            {"target_names": names, "predicted_names": names[[0, 2, 0, 2]], "confidence": 0.9}
+        )
+        ax = plot_confusion_matrix(table)[0]
+        shown = ax.images[0]
+        for text, value in zip(ax.texts, shown.get_array().ravel(), strict=True):
+            background = np.dot(shown.to_rgba(value)[:3], [0.2126, 0.7152, 0.0722])
+            foreground = np.dot(to_rgb(text.get_color()), [0.2126, 0.7152, 0.0722])
+
+            assert abs(background - foreground) > 0.4
+
+    def test_one_class_is_no_warning(self) -> None:
+        """Warnings are errors here."""
+        names = pd.Categorical(["cat", "cat"])
+        table = pd.DataFrame({"target_names": names, "predicted_names": names, "confidence": 0.9})
+
+        assert ["2"] == [text.get_text() for text in plot_confusion_matrix(table)[0].texts]
+
+    @pytest.mark.parametrize(("classes", "length"), [(2, 25), (8, 50), (3, 12), (30, 40)])
+    def test_long_names_do_not_overlap(self, classes, length) -> None:
+        """And all of them lie within the picture."""
+        names = [f"{number} " + "long name " * (length // 10) for number in range(classes)]
+        table = pd.DataFrame(
+            {"target_names": pd.Categorical(names), "predicted_names": pd.Categorical(names)}
+        ).assign(confidence=0.9)
+        ax = plot_confusion_matrix(table)[0]
+        ax.figure.canvas.draw()
+        whole = ax.figure.bbox
+        for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+            boxes = [label.get_window_extent() for label in labels]
+
+            assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+            assert all(whole.x0 <= box.x0 and box.x1 <= whole.x1 for box in boxes)
+            assert all(whole.y0 <= box.y0 and box.y1 <= whole.y1 for box in boxes)
+        assert ax.bbox.width > 0.35 * whole.width
