@@ -3,12 +3,12 @@
 import warnings
 
 import albumentations
+import keras
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from keras.layers import Rescaling
 from PIL import Image
 
 from cnnkit.exceptions import ImageReadError
@@ -613,7 +613,7 @@ def test_a_batch_is_not_augmented_as_one_image(batch):
     ("transform", "message"),
     [
         (albumentations.Normalize(), r"Received: float32\. Leave scaling out of it"),
-        (Rescaling(1 / 255), r"Received: values from .* Leave the scaling out of it"),
+        (keras.layers.Rescaling(1 / 255), r"Received: values from .* Leave the scaling out of it"),
         (lambda _image: None, r"Received: NoneType\."),
     ],
     ids=["albumentations", "Keras", "nothing"],
@@ -622,3 +622,13 @@ def test_transforms_that_give_no_pixels_are_errors(image, transform, message):
     """Scaling is the model's business, and shows nothing."""
     with pytest.raises(ValueError, match=rf"^`transform` must give .*{message}"):
         show_augmentations(image, transform)
+
+
+def test_keras_layers_take_other_sizes_after_they_were_shown(image):
+    """A Sequential would be built for the size of the photo."""
+    layers = keras.Sequential([keras.layers.RandomFlip(seed=1), keras.layers.RandomRotation(0.1)])
+    drawn = show_augmentations(image, layers, draws=2)
+
+    assert 3 == len(drawn)
+    assert (1, 5, 5, 3) == layers(np.zeros((1, 5, 5, 3))).shape
+    assert 3 == len(show_augmentations(image[:5, :5], layers, draws=2))
