@@ -3,6 +3,9 @@
 Each session makes its own environment, with uv where it is installed.
 """
 
+import shutil
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -40,6 +43,15 @@ def run_quietly(session: nox.Session, script: str, *args: str) -> None:
     session.run("python", ".ci/run_quietly.py", script, *args, env=QUIET)
 
 
+def build(session: nox.Session) -> Path:
+    """Build the wheel and the sdist; return their folder."""
+    folder = Path(session.create_tmp(), "dist")
+    shutil.rmtree(folder, ignore_errors=True)
+    session.install("build>=1.3")
+    session.run("python", "-m", "build", "--outdir", str(folder))
+    return folder
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train, fine-tune and inspect a classifier of handwritten digits."""
@@ -75,6 +87,50 @@ def types(session: nox.Session) -> None:
     """Check types."""
     install(session, "types")
     session.run("mypy")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the wheel and the sdist, and check what they hold."""
+    folder = build(session)
+    session.install("twine>=6.2")
+    session.run("twine", "check", "--strict", *map(str, folder.iterdir()))
+    session.run("python", ".ci/check_distributions.py", str(folder))
+
+
+@nox.session
+def sdist(session: nox.Session) -> None:
+    """Build the documentation and run the tests from what the sdist holds."""
+    folder = build(session)
+    (archive,) = folder.glob("*.tar.gz")
+    session.install("nox>=2025.2.9", "uv")
+    session.run("python", "-m", "tarfile", "-e", str(archive), str(folder))
+    session.chdir(folder / archive.name.removesuffix(".tar.gz"))
+    session.run("python", "-m", "nox", "-s", "docs", "tests")
+
+
+@nox.session
+def downstream(session: nox.Session) -> None:
+    """Check a package that uses our wheel: its tests, its types, and ours as it sees them."""
+    (wheel,) = build(session).glob("*.whl")
+    tools = ("mypy>=1.18", "pandas-stubs>=2.3", "pyright[nodejs]>=1.1.400", "pytest>=9.0")
+    session.install(str(wheel), *tools)
+    session.chdir("tests/downstream")
+    session.run("python", "-m", "pytest", env=QUIET)
+    session.run("mypy", ".")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "cnnkit", "--ignoreexternal")
+
+
+@nox.session
+def changes(session: nox.Session) -> None:
+    """Name what has changed for users since the last tag and would break their code."""
+    told = session.run("git", "tag", "--sort=-creatordate", external=True, silent=True)
+    tags = str(told).split()
+    if not tags:
+        session.skip("no version has been tagged yet")
+    session.install("griffe>=2.0")
+    session.run("griffe", "check", "cnnkit", "--against", tags[0])
 
 
 @nox.session
@@ -137,5 +193,7 @@ def docs(session: nox.Session) -> None:
     """Build the documentation; warnings are errors, and every code block runs."""
     install(session, "docs")
     run_quietly(session, "docs/gallery.py")
+    run_quietly(session, "docs/network_figures.py")
+    run_quietly(session, "tests/traps/table.py", "--markdown", "docs/_gallery/traps.md")
     session.run("sphinx-build", "-W", "--keep-going", "docs", "docs/_build/html", env=QUIET)
     run_quietly(session, "docs/run_code_blocks.py")

@@ -8,7 +8,7 @@ copyright = "2026, the cnnkit contributors"
 version = release = installed_version("cnnkit")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_gallery/traps.md"]
 html_theme = "furo"
 html_title = f"cnnkit {version}"
 

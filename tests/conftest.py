@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 MakeFolder = Callable[[dict[str, int]], Path]
+collect_ignore = ["downstream"]  # a package of its own, for `nox -s downstream`
 
 
 @pytest.fixture(autouse=True)
