@@ -13,6 +13,7 @@ from cnnkit._validation import check_one_of
 from cnnkit.preprocess import scale
 from cnnkit.preprocess._scaling import MODES
 
+_STATISTICS = ("featurewise_center", "featurewise_std_normalization", "zca_whitening")
 _KERAS_AUGMENTATIONS = (
     *("rotation_range", "width_shift_range", "height_shift_range", "brightness_range"),
     *("shear_range", "zoom_range", "channel_shift_range", "horizontal_flip", "vertical_flip"),
@@ -82,7 +83,8 @@ def image_data_generator(
         A `tf.keras.preprocessing.image.ImageDataGenerator`.
 
     Raises:
-        ValueError: If `rescale` stands beside a mode, because it would scale twice;
+        ValueError: If `rescale` stands beside a mode, because it would scale twice; statistics
+            that `fit` computes beside one, because it would take them of raw images;
             `validation_split` beside a transform or one of Keras's own augmentations, because it
             would augment the validation part; or `preprocessing_function` beside either.
 
@@ -95,11 +97,28 @@ def image_data_generator(
         >>> float(batch.min()), float(batch.max())
         (1.0, 1.0)
     """
+    _check_options(transform, mode, kwargs)
+    import tensorflow as tf
+
+    return tf.keras.preprocessing.image.ImageDataGenerator(
+        **kwargs | {"preprocessing_function": preprocessing_function(transform, mode)}
+    )
+
+
+def _check_options(transform: Transform | None, mode: str, kwargs: dict[str, Any]) -> None:
+    """Raise a ValueError for options of ImageDataGenerator that spoil each other."""
     if kwargs.get("rescale") and mode != "none":
         msg = (
             "`rescale` can't stand beside a mode: it acts after it, so images would be scaled "
             f"twice. Received: rescale={kwargs['rescale']!r} and mode={mode!r}. Leave `rescale` "
             "out, or pass mode='none'."
+        )
+        raise ValueError(msg)
+    statistics = [name for name in _STATISTICS if kwargs.get(name)]
+    if statistics and mode != "none":
+        msg = (
+            f"`{statistics[0]}` can't stand beside a mode: `fit` takes it of raw images, and the "
+            f"mode scales them before it acts. Received: mode={mode!r}. Pass mode='none'."
         )
         raise ValueError(msg)
     augments = transform is not None or any(kwargs.get(name) for name in _KERAS_AUGMENTATIONS)
@@ -110,17 +129,12 @@ def image_data_generator(
             "`split_table` and use `flow_from_tables`."
         )
         raise ValueError(msg)
-    if kwargs.pop("preprocessing_function", None) is not None:
+    if kwargs.get("preprocessing_function") is not None:
         msg = (
             "`preprocessing_function` is what this function makes. Received: another one. "
             "Pass it as `transform`."
         )
         raise ValueError(msg)
-    import tensorflow as tf
-
-    return tf.keras.preprocessing.image.ImageDataGenerator(
-        preprocessing_function=preprocessing_function(transform, mode), **kwargs
-    )
 
 
 def _as_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:

@@ -241,6 +241,23 @@ class TestImageDataGenerator:
         with pytest.raises(ValueError, match=text):
             image_data_generator(rescale=0.5)
 
+    @pytest.mark.parametrize(
+        "option", ["featurewise_center", "featurewise_std_normalization", "zca_whitening"]
+    )
+    def test_statistics_beside_a_mode(self, option):
+        """`fit` takes them of raw images, `flow` applies them to scaled ones."""
+        match = rf"^`{option}` can't stand beside a mode.*mode='tf'\. Pass mode='none'\.$"
+        with pytest.raises(ValueError, match=match):
+            image_data_generator(mode="tf", **{option: True})
+
+    def test_statistics_without_a_mode(self, images):
+        """Centered by `fit`, batches have a mean of 0."""
+        generator = image_data_generator(mode="none", featurewise_center=True)
+        generator.fit(images.astype("float32"))
+        batch = next(generator.flow(images, batch_size=len(images)))
+
+        assert abs(batch.mean()) < 1e-3
+
     def test_rescale_without_a_mode(self, images):
         """With mode="none", rescale is the one scaling."""
         generator = image_data_generator(mode="none", rescale=1 / 255)

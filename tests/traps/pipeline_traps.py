@@ -47,6 +47,29 @@ def scaled_twice() -> Trap:
     )
 
 
+def statistics_of_raw_images() -> Trap:
+    """`fit` takes the mean of raw images, `flow` subtracts it from scaled ones."""
+    images, _ = digits(0, 1)
+    options = {"featurewise_center": True}
+    scaling = keras.applications.mobilenet_v2.preprocess_input
+    naive = ImageDataGenerator(preprocessing_function=scaling, **options)
+    naive.fit(images[:32].astype("float32"))
+    batch = next(naive.flow(images[:32], batch_size=32))
+    try:
+        image_data_generator(mode="tf", **options)
+        ours = "centered wrongly"
+    except ValueError as error:
+        ours = type(error).__name__
+    return Trap(
+        "`featurewise_center` beside a scaling function",
+        "mean of the batch it was fitted to, 0 wanted",
+        f"{batch.mean():.1f}",
+        ours,
+        abs(batch.mean()) > 10 and ours == "ValueError",
+        "keras#9313",
+    )
+
+
 def children_in_step() -> Trap:
     """Albumentations gives every transform of a seeded Compose the same seed."""
     image = np.zeros((4, 4, 3), dtype=np.uint8)
@@ -226,6 +249,7 @@ def lost_shapes() -> Trap:
 
 TRAPS = (
     scaled_twice,
+    statistics_of_raw_images,
     children_in_step,
     shuffled_predictions,
     drifting_classes,
