@@ -4,6 +4,7 @@ Each session makes its own environment, with uv where it is installed.
 """
 
 import shutil
+import time
 from pathlib import Path
 
 import nox
@@ -23,9 +24,12 @@ BENCHMARKS = (
     "pipelines",
     "predicting",
     "networks",
+    "serving",
     "features",
+    "memory",
 )
 NEEDS_FILES = ("recipes", "calibration")
+NO_EXAMPLES = ("sample_photos", "train_on_folder")  # what others import; what needs a folder
 QUIET = {  # the library leaves such things to the user
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -57,6 +61,32 @@ def demo(session: nox.Session) -> None:
     """Train, fine-tune and inspect a classifier of handwritten digits."""
     install(session)
     run_quietly(session, "examples/digits.py", *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the examples one after the other: all, or those named after `--`."""
+    install(session)
+    scripts = sorted(Path("examples").glob("*.py"))
+    names = [path.stem for path in scripts if path.stem not in NO_EXAMPLES]
+    for name in session.posargs or names:
+        start = time.perf_counter()
+        run_quietly(session, f"examples/{name}.py")
+        session.log(f"{name}: {time.perf_counter() - start:.0f} seconds")
+
+
+@nox.session
+def notebooks(session: nox.Session) -> None:
+    """Make notebooks of the examples, in `output/notebooks`."""
+    session.install("jupytext>=1.17")
+    folder = Path("output/notebooks")
+    folder.mkdir(parents=True, exist_ok=True)
+    shared = Path("examples/sample_photos.py")  # not a notebook, but what they import
+    shutil.copy(shared, folder)
+    for path in sorted(Path("examples").glob("*.py")):
+        if path != shared:
+            notebook = folder / f"{path.stem}.ipynb"
+            session.run("jupytext", "--to", "notebook", "--output", str(notebook), str(path))
 
 
 @nox.session
