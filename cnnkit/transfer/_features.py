@@ -37,7 +37,8 @@ def cache_features(
 
     Training the second part of `split_model` on the features trains the model: they share their
     layers. Every loss is what it would have been, without the work of the frozen part in each
-    epoch.
+    epoch. (A dataset counts its epochs over all its uses, and each has an order of its own: to
+    compare two trainings, give each a dataset that is fresh.)
 
     Args:
         model: A model whose layers up to the cut are frozen.

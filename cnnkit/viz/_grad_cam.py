@@ -87,6 +87,7 @@ def show_grad_cam(
 
 
 _ENDS = ("Softmax", "Sigmoid")  # a layer, or what `keras.ops.softmax` leaves in the graph
+_PASSING = ("Activation", "Dropout", "Flatten", "Identity", "Reshape")  # may stand behind it
 
 
 class _End(NamedTuple):
@@ -122,15 +123,16 @@ def _linear_end(model: Any) -> _End:
     """Return how to leave out the softmax or sigmoid at the end."""
     import keras
 
-    last = next(
-        operation
-        for operation in reversed(list(leaf_operations(model)))
-        if type(operation).__name__ in _ENDS or hasattr(operation, "activation")
-    )
-    if type(last).__name__ in _ENDS:
-        return _End(last, {"call": lambda inputs, *_args, **_options: inputs})
-    is_linear = last.activation not in (keras.activations.softmax, keras.activations.sigmoid)
-    return _End(last, None if is_linear else {"activation": keras.activations.linear})
+    for operation in reversed(list(leaf_operations(model))):
+        kind = type(operation).__name__
+        activation = getattr(operation, "activation", None)
+        if kind in _ENDS:
+            return _End(operation, {"call": lambda inputs, *_args, **_options: inputs})
+        if activation in (keras.activations.softmax, keras.activations.sigmoid):
+            return _End(operation, {"activation": keras.activations.linear})
+        if kind not in _PASSING:
+            break
+    return _End(operation, None)
 
 
 def _of_classes(outputs: NDArray[Any], total: float) -> NDArray[Any]:

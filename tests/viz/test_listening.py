@@ -203,6 +203,24 @@ class TestGradCam:
         predicted = show_grad_cam(model, image)[1].get_title()
         assert predicted.startswith(f"class {int(np.argmax(scores))}: ")
 
+    @pytest.mark.parametrize("behind", [layers.Activation("linear"), layers.Flatten()])
+    def test_the_softmax_may_have_something_behind_it(self, behind, image) -> None:
+        """A change of type, as mixed precision wants it."""
+        model = toy("softmax")
+        longer = keras.Model(model.input, behind(model.output))
+        heats = [show_grad_cam(each, image)[1] for each in (model, longer)]
+
+        assert heats[0].get_title() == heats[1].get_title()
+        np.testing.assert_array_equal(*(ax.images[1].get_array() for ax in heats))
+
+    def test_a_sigmoid_in_the_middle_makes_no_probabilities(self, image) -> None:
+        """It gates the maps, and stays."""
+        inputs = keras.Input((SIZE, SIZE, 3))
+        gated = layers.Conv2D(3, 1, activation="sigmoid", name="maps")(inputs)
+        model = keras.Model(inputs, layers.GlobalAveragePooling2D()(gated))
+
+        assert ": score 0." in show_grad_cam(model, image)[1].get_title()
+
     def test_a_class_that_nothing_speaks_for_is_told(self, image) -> None:
         """An empty picture could mean a mistake."""
         model = toy("dense")
