@@ -131,9 +131,9 @@ def _draw(transform: Any, picture: NDArray[np.uint8], seed: int | None, draw: in
     """Apply a transform of any kind once, for looking at it."""
     if is_keras_layer(transform):
         batch = picture[None].astype(np.float32)
-        # A Sequential that is called once takes no other size from then on; its layers do.
-        is_open = type(transform).__name__ == "Sequential" and not transform.built
-        for layer in transform.layers if is_open else [transform]:
+        # A Sequential that is called once goes into no model of another size; its layers do.
+        is_sequential = type(transform).__name__ == "Sequential"
+        for layer in transform.layers if is_sequential else [transform]:
             batch = layer(batch, training=True)
         return _in_range(np.asarray(batch)[0])
     if hasattr(transform, "random_transform"):  # an ImageDataGenerator

@@ -393,6 +393,13 @@ def test_a_loss_that_left_all_bounds_is_told(lost):
     assert ax.get_xlim()[1] >= 3
 
 
+def test_no_infinite_value_is_the_best():
+    """However high it is."""
+    (ax,) = plot_history({"score": [0.1, 0.2], "val_score": [0.3, float("inf")]}, metrics=["score"])
+
+    assert "best: 0.3 (epoch 1)" in [line.get_label() for line in ax.lines]
+
+
 def test_a_metric_that_a_stage_did_not_log_has_not_left_any_bounds():
     """It is just not there."""
     parts = [{"loss": [1.0], "accuracy": [0.5]}, {"loss": [0.9]}]
