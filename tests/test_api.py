@@ -35,11 +35,13 @@ SURFACE = {
         "predict_images",
         "preprocessing_function",
         "read_image",
+        "record_dataset",
         "rename_classes",
         "renumber_files",
         "split_arrays",
         "split_folder",
         "split_table",
+        "write_records",
     ],
     "cnnkit.models": [
         "LoadedWeights",

@@ -15,6 +15,8 @@ from cnnkit.data._loading import LoadedImages, load_images
 from cnnkit.data._placing import split_folder
 from cnnkit.data._prediction import predict_images
 from cnnkit.data._reading import read_image
+from cnnkit.data._record_dataset import record_dataset
+from cnnkit.data._record_writing import write_records
 from cnnkit.data._renaming import rename_classes, renumber_files
 from cnnkit.data._split import Split
 from cnnkit.data._splitting import split_arrays, split_table
@@ -35,9 +37,11 @@ __all__ = [
     "predict_images",
     "preprocessing_function",
     "read_image",
+    "record_dataset",
     "rename_classes",
     "renumber_files",
     "split_arrays",
     "split_folder",
     "split_table",
+    "write_records",
 ]

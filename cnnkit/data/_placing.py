@@ -155,10 +155,10 @@ def _place_all(placed: pd.DataFrame, root: Path, how: str, progress: bool) -> No
         except OSError as error:
             raise _not_placed(old, new, error) from error
     if not (root / MANIFEST).exists():
-        _whole(os.fspath(root / MANIFEST), lambda path: Path(path).write_bytes(manifest))
+        whole(os.fspath(root / MANIFEST), lambda path: Path(path).write_bytes(manifest))
 
 
-def _whole(new: str, write: Callable[[str], object]) -> None:
+def whole(new: str, write: Callable[[str], object]) -> None:
     """Write under another name first, so that no file is ever there in part."""
     partial = os.path.join(os.path.dirname(new), f"{_PARTIAL}{uuid4().hex}")
     try:
@@ -177,7 +177,7 @@ def _move(old: str, new: str) -> None:
 
 
 def _copy(old: str, new: str) -> None:
-    _whole(new, lambda partial: shutil.copy2(old, partial))
+    whole(new, lambda partial: shutil.copy2(old, partial))
 
 
 def _hardlink(old: str, new: str) -> None:

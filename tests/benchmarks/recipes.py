@@ -1,7 +1,8 @@
 """Accuracy of `fine_tune` beside the recipes that people paste: same images, same passes over them.
 
-    nox -s bench -- recipes FOLDER WEIGHTS [--side 128] [--seeds 0 1 2 3 4] [--count 20] [--tune]
-    nox -s bench -- recipes digits
+    nox -s bench -- recipes FOLDER WEIGHTS [--side 96] [--count 20] --tune
+    nox -s bench -- recipes FOLDER WEIGHTS [--side 96] [--count 20] --chosen "a 0.003" ...
+    nox -s bench -- recipes digits ...
 
 FOLDER holds `train`, `test` and perhaps `validation`, each with class folders; WEIGHTS is the file
 of a MobileNetV2 of width 0.35 without its top. `digits` are scikit-learn's: a small network that
@@ -16,8 +17,9 @@ that its head learns from, and 15 on everything. `validation` and `test` togethe
     d  logistic regression on the features
     e  fastai: one epoch of the head, then all by one cycle, at a hundredth of the rate in front
 
-With `--tune`, settings are compared on images of `train` that the recipe doesn't get. `CHOSEN`
-holds those of a, d, e and ours; b and c are taken as they are written.
+`--tune` compares the settings of a, d, e and ours by cross-validation inside `train`: each learns
+from images of two thirds and is judged on the last; it ends with the best of each, as `--chosen`
+takes them. b and c are taken as they are written. `--count` draws so many images of each class.
 """
 
 import argparse
@@ -33,6 +35,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
@@ -50,7 +53,6 @@ from cnnkit.transfer import (
 from cnnkit.transfer._fine_tune import _BestWeights
 
 PASSES = 16
-FEW = 20
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
@@ -177,38 +179,16 @@ def ours(work: Work, **settings: Any) -> keras.Model:
     return model
 
 
-RECIPES: dict[str, Callable[[Work], Any]] = {
-    "fine_tune": ours,
-    "a head only": head_only,
-    "b course notes": notes,
-    "c Keras guide": guide,
-    "d regression": regression,
-    "e fastai": fastai,
-}
-# For 20 images a class. More settings of ours than of the others were tried for digits.
-CHOSEN: dict[str, dict[str, dict[str, float]]] = {
-    "photos": {
-        "fine_tune": {"learning_rate": 1e-3},
-        "a head only": {"rate": 1e-3},
-        "d regression": {"penalty": 1000.0},
-        "e fastai": {"peak": 2e-3},
-    },
-    "digits": {
-        "fine_tune": {"learning_rate": 5e-3, "head_epochs": 60},
-        "a head only": {"rate": 3e-2},
-        "d regression": {"penalty": 10.0},
-        "e fastai": {"peak": 2e-2},
-    },
-}
+AS_WRITTEN: dict[str, Callable[[Work], Any]] = {"b course notes": notes, "c Keras guide": guide}
 SETTINGS: dict[str, Callable[[Work], Any]] = {
     **{
         f"fine_tune {epochs} {rate}": partial(ours, head_epochs=epochs, learning_rate=rate)
-        for epochs in (20, 60)
-        for rate in (5e-4, 1e-3, 2e-3, 5e-3)
+        for epochs, rate in ((20, 5e-4), (20, 1e-3), (20, 2e-3), (60, 5e-3))
     },
+    "fine_tune loss": partial(ours, learning_rate=1e-3, monitor="val_loss"),
     **{f"a {rate}": partial(head_only, rate=rate) for rate in (1e-3, 3e-3, 1e-2, 3e-2)},
-    **{f"d {penalty}": partial(regression, penalty=penalty) for penalty in (1.0, 10.0, 100.0, 1e3)},
-    **{f"e {peak}": partial(fastai, peak=peak) for peak in (2e-3, 5e-3, 1e-2, 2e-2)},
+    **{f"d {penalty}": partial(regression, penalty=penalty) for penalty in (1.0, 10.0, 1e2, 1e3)},
+    **{f"e {peak}": partial(fastai, peak=peak) for peak in (1e-3, 2e-3, 5e-3, 1e-2, 2e-2)},
 }
 
 
@@ -274,22 +254,29 @@ def digits() -> Images:
     return Images(parts.train, parts.test, build, mirror=False)
 
 
-def drawn(train: Arrays, seed: int, count: int) -> tuple[Arrays, Arrays]:
-    """Return some images of each class, and the others."""
+def drawn(train: Arrays, seed: int, count: int | None) -> Arrays:
+    """Return some images of each class, or all."""
     generator = np.random.default_rng(seed)
     numbers = train[1].argmax(axis=1)
     rows = [generator.permutation(np.flatnonzero(numbers == n))[:count] for n in np.unique(numbers)]
     chosen = np.concatenate(rows)
-    others = np.setdiff1d(np.arange(len(numbers)), chosen)
-    return (train[0][chosen], train[1][chosen]), (train[0][others], train[1][others])
+    return train[0][chosen], train[1][chosen]
+
+
+def folds(images: Images) -> Iterator[Images]:
+    """Yield what cross-validation inside `train` learns from and is judged on."""
+    folding = StratifiedKFold(3, shuffle=True, random_state=0)
+    arrays = images.train
+    for rows, judged in folding.split(arrays[0], arrays[1].argmax(axis=1)):
+        train = arrays[0][rows], arrays[1][rows]
+        yield images._replace(train=train, test=(arrays[0][judged], arrays[1][judged]))
 
 
 def accuracies(
-    images: Images, recipes: dict[str, Callable[[Work], Any]], count: int, seed: int, *, tune: bool
+    images: Images, recipes: dict[str, Callable[[Work], Any]], count: int | None, seed: int
 ) -> Iterator[dict[str, Any]]:
     """Yield the accuracy and the seconds of each recipe."""
-    given, others = drawn(images.train, seed, count)
-    judged = others if tune else images.test
+    given = drawn(images.train, seed, count)
     inner = split_arrays(*given, validation_size=0.2, test_size=0, random_state=seed)
     work = Work(images.build, inner.train, inner.validation, seed, images.mirror)
     for name, recipe in recipes.items():
@@ -298,7 +285,7 @@ def accuracies(
         made = recipe(work)
         seconds = time.perf_counter() - start
         predict = made.predict if isinstance(made, keras.Model) else made
-        right = predict(judged[0], verbose=0).argmax(axis=1) == judged[1].argmax(axis=1)
+        right = predict(images.test[0], verbose=0).argmax(axis=1) == images.test[1].argmax(axis=1)
         yield {"recipe": name, "seed": seed, "accuracy": right.mean(), "seconds": seconds}
         keras.backend.clear_session()
 
@@ -321,34 +308,41 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     ).loc[table.columns]
 
 
+def best(table: pd.DataFrame) -> str:
+    """Return the best setting of each recipe, as `--chosen` takes them."""
+    recipes = table.index.str.split(" ").str[0]
+    return " ".join(f'"{name}"' for name in table.groupby(recipes, sort=False)["mean"].idxmax())
+
+
 def main() -> None:
-    """Print the table for all images, and for a few of each class."""
+    """Print the table of recipes, or of settings."""
     parser = argparse.ArgumentParser()
     parser.add_argument("images")
     parser.add_argument("weights", nargs="?")
-    parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--count", type=int, help="images a class; by default 20, then all")
+    parser.add_argument("--count", type=int, help="images of each class; by default all")
     parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--chosen", nargs="+", choices=SETTINGS, metavar="SETTING", default=[])
     options = parser.parse_args()
     if options.images == "digits":
         images = digits()
     else:
         images = photos(options.images, options.weights, options.side)
-    most = int(images.train[1].sum(axis=0).max())
-    chosen = CHOSEN["digits" if options.images == "digits" else "photos"]
-    recipes = {name: partial(made, **chosen.get(name, {})) for name, made in RECIPES.items()}
-    recipes = SETTINGS if options.tune else recipes
-    both = (FEW, most * 4 // 5 if options.tune else most)
-    for count in (options.count,) if options.count else both:
-        rows = [
-            row
-            for seed in tqdm(options.seeds, f"{count} images a class")
-            for row in accuracies(images, recipes, count, seed, tune=options.tune)
-        ]
-        title = f"{options.images}, {count} images a class"
-        table = summary(pd.DataFrame(rows)).to_string(float_format="{:.3f}".format)
-        print(f"\n{title}\n{table}", flush=True)
+    chosen = {name: SETTINGS[name] for name in options.chosen}
+    if options.tune:
+        runs = list(enumerate(folds(images)))
+    else:
+        runs = [(seed, images) for seed in options.seeds]
+    recipes = SETTINGS if options.tune else chosen | AS_WRITTEN
+    rows = [
+        row for seed, some in tqdm(runs) for row in accuracies(some, recipes, options.count, seed)
+    ]
+    table = summary(pd.DataFrame(rows))
+    print(f"\n{options.images}, {options.count or 'all'} images of a class")
+    print(table.to_string(float_format="{:.3f}".format))
+    if options.tune:
+        print(f"--chosen {best(table)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,213 @@
+"""Records as a pipeline of TensorFlow's own operations, which runs where Python doesn't."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit.data._batches import LABEL_MODES, TargetMaker, fresh_seed
+from cnnkit.data._duplicates import digest
+from cnnkit.data._parallel import parallel_map
+from cnnkit.data._record_manifest import Manifest, read_manifest
+
+_SHUFFLED = 2**28  # bytes of images among which the next is drawn
+_OPEN = 16  # shards read at a time when their order doesn't matter
+
+
+def record_dataset(
+    directory: str | os.PathLike[str],
+    *,
+    batch_size: int = 32,
+    label_mode: str | None = "categorical",
+    shuffle: bool = False,
+    seed: int | None = None,
+    shard: Sequence[int] = (0, 1),
+    drop_remainder: bool = False,
+    verify: bool = True,
+    progress: bool = True,
+) -> Any:
+    """Make a `tf.data.Dataset` of batches from what `write_records` wrote.
+
+    Pixels and targets are those of `image_dataset`, raw, for a model that scales inside. All is
+    done by TensorFlow's own operations, so that the dataset runs in the workers of a tf.data
+    service as well. Augment by layers in the model, or by `.map` with operations of TensorFlow.
+
+    Args:
+        directory: The folder that `write_records` wrote.
+        batch_size: Images a batch; the last batch may be smaller.
+        label_mode: `"categorical"` (one-hot float32), `"int"`, `"binary"` (a float32 column, for
+            two classes), or None for images only.
+        shuffle: If True, another order in each epoch: shards in another order, 16 of them read in
+            turn, and the next image drawn from among 256 MB. If False, the order of the table.
+        seed: For the order; None for another one each time.
+        shard: `(number, count)`: the part of this process, from `(0, count)` on. Of the table's
+            rows it gets every `count`-th from its number on; all parts are equally long, for which
+            up to `count - 1` images may be left out.
+        drop_remainder: If True, leave out a last batch that is smaller.
+        verify: If True, compare the checksums of the shards beforehand, which reads each once.
+            Without, TensorFlow still stops at a damaged record, but doesn't name the file.
+        progress: If True, show a progress bar meanwhile.
+
+    Returns:
+        A dataset of `(images, targets)`, uint8 images, with static shapes and known length, and
+        with `class_names`, an attribute that `.take()`, `.map()` and their like lose.
+
+    Raises:
+        FileNotFoundError: If the directory holds no records.
+        ValueError: If a shard is missing, unfinished or damaged, with its path; if the number of
+            shards isn't a multiple of `count`; or if an argument has the wrong form.
+
+    Example:
+        >>> import tempfile, PIL.Image
+        >>> from pathlib import Path
+        >>> from cnnkit.data import list_images, record_dataset, write_records
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     Path(root, "photos", "cat").mkdir(parents=True)
+        ...     PIL.Image.new("RGB", (8, 8)).save(Path(root, "photos", "cat", "1.png"))
+        ...     written = write_records(
+        ...         list_images(f"{root}/photos"), f"{root}/records", (8, 8), progress=False
+        ...     )
+        ...     dataset = record_dataset(f"{root}/records", label_mode="int", progress=False)
+        ...     images, targets = next(iter(dataset))
+        >>> images.shape.as_list(), targets.numpy().tolist()
+        ([1, 8, 8, 3], [0])
+    """
+    check_whole_number("batch_size", batch_size)
+    check_one_of("label_mode", label_mode, LABEL_MODES)
+    folder = Path(directory)
+    manifest = read_manifest(folder)
+    numbers = _share(shard, len(manifest.images))
+    _check_shards(folder, manifest, numbers, verify, progress)
+    _check_labels(manifest, label_mode)
+    paths = [os.fspath(manifest.shard(folder, number)) for number in numbers]
+    length = sum(manifest.images) // shard[1]
+    if shuffle:
+        _check_order(manifest)
+        records = _shuffled(paths, math.prod(manifest.shape), fresh_seed(seed))
+    else:
+        records = _in_order(paths)
+    batches = records.take(length).batch(batch_size, drop_remainder=drop_remainder)
+    dataset = batches.map(_decoder(manifest, label_mode), num_parallel_calls=os.cpu_count())
+    rounded = math.floor if drop_remainder else math.ceil
+    dataset = dataset.apply(_cardinality(rounded(length / batch_size))).prefetch(2)
+    dataset.class_names = manifest.class_names
+    return dataset
+
+
+def _share(shard: Sequence[int], shards: int) -> range:
+    """Return the numbers of the shards that a process reads."""
+    number, count = shard
+    check_whole_number("shard", count)
+    check_whole_number("shard", number, least=0)
+    if number >= count:
+        msg = (
+            "`shard` must be (number, count), with a number from 0 to count - 1. "
+            f"Received: shard={tuple(shard)!r}."
+        )
+        raise ValueError(msg)
+    if shards % count:
+        msg = (
+            "The number of shards must be a multiple of the processes. "
+            f"Received: {shards} shards, shard={tuple(shard)!r}. "
+            f"Write them with shards={-(-shards // count) * count}."
+        )
+        raise ValueError(msg)
+    return range(number, shards, count)
+
+
+def _check_shards(
+    folder: Path, manifest: Manifest, numbers: Sequence[int], verify: bool, progress: bool
+) -> None:
+    """Raise a ValueError unless all shards are there and, if asked, as they were written."""
+
+    def state(number: int) -> str | None:
+        path = os.fspath(manifest.shard(folder, number))
+        if manifest.sha256[number] is None:
+            return "was not written yet. Repeat the call of `write_records` to go on"
+        if not os.path.isfile(path):  # noqa: PTH113  # as the other paths here
+            return "is missing. Delete records.json and all shards, and write them again"
+        if verify and digest(path) != manifest.sha256[number]:
+            return "is damaged. Delete records.json and all shards, and write them again"
+        return None
+
+    states = parallel_map(state, numbers, "verifying shards", None, progress and verify)
+    for number, wrong in zip(numbers, states, strict=True):
+        if wrong:
+            msg = (
+                "Every shard must be as it was written. "
+                f"Received: {os.fspath(manifest.shard(folder, number))!r}, which {wrong}."
+            )
+            raise ValueError(msg)
+
+
+def _check_labels(manifest: Manifest, label_mode: str | None) -> None:
+    if label_mode is not None and manifest.class_names is None:
+        msg = (
+            "`label_mode` must be None for records without classes. "
+            f"Received: label_mode={label_mode!r}."
+        )
+        raise ValueError(msg)
+
+
+def _check_order(manifest: Manifest) -> None:
+    """Warn if batches would be of few classes."""
+    if manifest.in_class_order and sum(manifest.images) * math.prod(manifest.shape) > _SHUFFLED:
+        warnings.warn(
+            "The records stand in the order of their classes, and only what is near is shuffled: "
+            "batches will be of few classes. Write them from table.sample(frac=1, random_state=0).",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _in_order(paths: list[str]) -> Any:
+    """Return the records of all shards, one of each in turn."""
+    import tensorflow as tf
+
+    files = tf.data.Dataset.from_tensor_slices(paths)
+    return files.interleave(tf.data.TFRecordDataset, cycle_length=len(paths), block_length=1)
+
+
+def _shuffled(paths: list[str], image_bytes: int, seed: int) -> Any:
+    """Return the records in an order that each iteration draws anew."""
+    import tensorflow as tf
+
+    files = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths), seed=seed)
+    records = files.interleave(tf.data.TFRecordDataset, cycle_length=_OPEN, block_length=1)
+    return records.shuffle(max(1, _SHUFFLED // image_bytes), seed=seed)
+
+
+def _decoder(manifest: Manifest, label_mode: str | None) -> Any:
+    """Return a function from a batch of records to images and targets."""
+    import tensorflow as tf
+
+    fields = {"image": tf.io.FixedLenFeature((), tf.string)}
+    if label_mode is not None:
+        fields["target"] = tf.io.FixedLenFeature((), tf.int64)
+        made = TargetMaker(np.empty(0), len(manifest.class_names or []), label_mode)
+
+    def decode(records: Any) -> Any:
+        found = tf.io.parse_example(records, fields)
+        pixels = tf.io.decode_raw(found["image"], tf.uint8)
+        images = tf.reshape(pixels, (-1, *manifest.shape))
+        if label_mode is None:
+            return images
+        numbers = found["target"]
+        if label_mode == "categorical":
+            return images, tf.one_hot(numbers, made.classes, dtype=made.dtype)
+        return images, tf.reshape(tf.cast(numbers, made.dtype), (-1, *made.shape))
+
+    return decode
+
+
+def _cardinality(count: int) -> Any:
+    import tensorflow as tf
+
+    return tf.data.experimental.assert_cardinality(count)
