@@ -22,6 +22,7 @@ BENCHMARKS = (
     "near_duplicates",
     "label_errors",
     "pipelines",
+    "records",
     "predicting",
     "networks",
     "serving",

@@ -17,7 +17,7 @@ from cnnkit.data._duplicates import digest
 from cnnkit.data._parallel import parallel_map
 from cnnkit.data._record_manifest import Manifest, read_manifest
 
-_SHUFFLED = 2**28  # bytes of images among which the next is drawn
+_SHUFFLED = 2**26  # bytes of images among which the next is drawn
 _OPEN = 16  # shards read at a time when their order doesn't matter
 
 
@@ -45,7 +45,7 @@ def record_dataset(
         label_mode: `"categorical"` (one-hot float32), `"int"`, `"binary"` (a float32 column, for
             two classes), or None for images only.
         shuffle: If True, another order in each epoch: shards in another order, 16 of them read in
-            turn, and the next image drawn from among 256 MB. If False, the order of the table.
+            turn, and the next image drawn from among 64 MB. If False, the order of the table.
         seed: For the order; None for another one each time.
         shard: `(number, count)`: the part of this process, from `(0, count)` on. Of the table's
             rows it gets every `count`-th from its number on; all parts are equally long, for which
