@@ -178,6 +178,13 @@ def backends(session: nox.Session) -> None:
     run_quietly(session, "tests/backends/networks.py", *session.posargs)
 
 
+@nox.session
+def distributed(session: nox.Session) -> None:
+    """Train on two devices, in two processes, and from a tf.data service."""
+    install(session, "tests", "backends")
+    session.run("python", "-Im", "pytest", "tests/distributed", *session.posargs, env=QUIET)
+
+
 @nox.session(venv_backend="uv")
 def minimums(session: nox.Session) -> None:
     """Run the test suite with the lowest versions that pyproject.toml allows. It needs uv."""

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 MakeFolder = Callable[[dict[str, int]], Path]
-collect_ignore = ["downstream"]  # a package of its own, for `nox -s downstream`
+# A package of its own, for `nox -s downstream`; what needs a process of its own, likewise.
+collect_ignore = ["downstream", "distributed"]
 
 
 @pytest.fixture(autouse=True)

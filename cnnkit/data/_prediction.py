@@ -13,6 +13,7 @@ from scipy.special import softmax
 from tqdm.auto import tqdm
 
 from cnnkit._class_names import class_names_in
+from cnnkit._distribution import forward
 from cnnkit._validation import check_whole_number
 from cnnkit.data._batches import BatchMaker, cut
 from cnnkit.data._listing import list_images
@@ -98,7 +99,8 @@ def predict_images(
     make = BatchMaker(source.read, source.shape, None, mode, seed=0)
     batches = list(cut(np.arange(len(table)), check_whole_number("batch_size", batch_size)))
     bar = tqdm(batches, desc="predicting", unit="batch", disable=not progress)
-    outputs = np.concatenate([np.asarray(model.predict_on_batch(make(0, rows))) for rows in bar])
+    with forward(model) as run:
+        outputs = np.concatenate([run(make(0, rows)) for rows in bar])
     probabilities = _from_logits(outputs) if from_logits else _probabilities(outputs)
     return _with_predictions(table, probabilities, names, top)
 

@@ -30,14 +30,15 @@ def record_dataset(
     seed: int | None = None,
     shard: Sequence[int] = (0, 1),
     drop_remainder: bool = False,
+    service: str | None = None,
     verify: bool = True,
     progress: bool = True,
 ) -> Any:
     """Make a `tf.data.Dataset` of batches from what `write_records` wrote.
 
     Pixels and targets are those of `image_dataset`, raw, for a model that scales inside. All is
-    done by TensorFlow's own operations, so that the dataset runs in the workers of a tf.data
-    service as well. Augment by layers in the model, or by `.map` with operations of TensorFlow.
+    done by TensorFlow's own operations, so that the workers of a tf.data service can do it as well.
+    Augment by layers in the model, or by `.map` with operations of TensorFlow.
 
     Args:
         directory: The folder that `write_records` wrote.
@@ -51,6 +52,10 @@ def record_dataset(
             rows it gets every `count`-th from its number on; all parts are equally long, for which
             up to `count - 1` images may be left out.
         drop_remainder: If True, leave out a last batch that is smaller.
+        service: Address of the dispatcher of a tf.data service, such as
+            `"grpc://10.0.0.1:5000"`: its workers, which must see the files by the same path, share
+            out the shards, read and decode them. Every image still comes once an epoch, but in no
+            order that can be told beforehand, and not with `shard`.
         verify: If True, compare the checksums of the shards beforehand, which reads each once.
             Without, TensorFlow still stops at a damaged record, but doesn't name the file.
         progress: If True, show a progress bar meanwhile.
@@ -83,27 +88,36 @@ def record_dataset(
     check_one_of("label_mode", label_mode, LABEL_MODES)
     folder = Path(directory)
     manifest = read_manifest(folder)
-    numbers = _share(shard, len(manifest.images))
+    numbers = _share(shard, len(manifest.images), service)
     _check_shards(folder, manifest, numbers, verify, progress)
     _check_labels(manifest, label_mode)
-    paths = [os.fspath(manifest.shard(folder, number)) for number in numbers]
+    paths = [os.fspath(manifest.shard(folder.absolute(), number)) for number in numbers]
     length = sum(manifest.images) // shard[1]
     if shuffle:
         _check_order(manifest)
-        records = _shuffled(paths, math.prod(manifest.shape), fresh_seed(seed))
+        seed = fresh_seed(seed)
+        records = _shuffled(paths, math.prod(manifest.shape), seed, in_turn=service is not None)
     else:
         records = _in_order(paths)
     batches = records.take(length).batch(batch_size, drop_remainder=drop_remainder)
     dataset = batches.map(_decoder(manifest, label_mode), num_parallel_calls=os.cpu_count())
+    if service is not None:
+        dataset = _served(dataset, service).rebatch(batch_size, drop_remainder=drop_remainder)
     rounded = math.floor if drop_remainder else math.ceil
     dataset = dataset.apply(_cardinality(rounded(length / batch_size))).prefetch(2)
     dataset.class_names = manifest.class_names
     return dataset
 
 
-def _share(shard: Sequence[int], shards: int) -> range:
+def _share(shard: Sequence[int], shards: int, service: str | None) -> range:
     """Return the numbers of the shards that a process reads."""
     number, count = shard
+    if service is not None and count != 1:
+        msg = (
+            "`shard` must be left out with `service`, which shares out the shards itself. "
+            f"Received: shard={tuple(shard)!r}."
+        )
+        raise ValueError(msg)
     check_whole_number("shard", count)
     check_whole_number("shard", number, least=0)
     if number >= count:
@@ -175,13 +189,25 @@ def _in_order(paths: list[str]) -> Any:
     return files.interleave(tf.data.TFRecordDataset, cycle_length=len(paths), block_length=1)
 
 
-def _shuffled(paths: list[str], image_bytes: int, seed: int) -> Any:
-    """Return the records in an order that each iteration draws anew."""
+def _shuffled(paths: list[str], image_bytes: int, seed: int, *, in_turn: bool) -> Any:
+    """Return the records in an order that each iteration draws anew.
+
+    With a service, the shards are taken in turn: TensorFlow 2.21 gives each worker all of them
+    where `shuffle` stands in front of `interleave`.
+    """
     import tensorflow as tf
 
-    files = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths), seed=seed)
+    files = tf.data.Dataset.from_tensor_slices(paths)
+    files = files if in_turn else files.shuffle(len(paths), seed=seed)
     records = files.interleave(tf.data.TFRecordDataset, cycle_length=_OPEN, block_length=1)
     return records.shuffle(max(1, _SHUFFLED // image_bytes), seed=seed)
+
+
+def _served(dataset: Any, service: str) -> Any:
+    import tensorflow as tf
+
+    once = tf.data.experimental.service.ShardingPolicy.DYNAMIC
+    return dataset.apply(tf.data.experimental.service.distribute(once, service))
 
 
 def _decoder(manifest: Manifest, label_mode: str | None) -> Any:

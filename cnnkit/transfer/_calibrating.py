@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
+from cnnkit._distribution import forward, scope_of
 from cnnkit.transfer._data_checks import batches_of, check_kind, check_not_empty, check_targets
 from cnnkit.transfer._freezing import fresh_optimizer
 
@@ -49,8 +50,13 @@ def calibrate(model: keras.Model, validation: Any, *, batch_size: int = 32) -> k
         >>> calibrated.get_layer("temperature").scale > 0
         True
     """
-    logits, finish = _open_end(model)
     check_kind("validation", validation)
+    with scope_of(model):
+        return _calibrated(model, validation, batch_size)
+
+
+def _calibrated(model: keras.Model, validation: Any, batch_size: int) -> keras.Model:
+    logits, finish = _open_end(model)
     values, labels = _collect(keras.Model(model.inputs, logits), validation, batch_size)
     check_targets(model, "validation", labels)
     targets = _class_numbers(labels)
@@ -100,9 +106,10 @@ def _collect(
     """Return logits `(images, units)` and labels of all images."""
     check_not_empty("validation", data, batch_size)
     logits, targets = [], []
-    for images, labels in batches_of(data, batch_size):
-        logits.append(np.asarray(model.predict_on_batch(images), dtype=np.float64))
-        targets.append(np.asarray(labels))
+    with forward(model) as run:
+        for images, labels in batches_of(data, batch_size):
+            logits.append(run(images).astype(np.float64))
+            targets.append(np.asarray(labels))
     return np.concatenate(logits), np.concatenate(targets)
 
 

@@ -7,6 +7,7 @@ import keras
 from keras import layers
 
 from cnnkit._class_names import layer_name_of
+from cnnkit._distribution import scope_of
 from cnnkit._validation import check_one_of, check_whole_number, check_whole_numbers
 from cnnkit.models._ends import drop, scaling_inside
 from cnnkit.preprocess import mode_for
@@ -74,23 +75,26 @@ def build_classifier(
             f"scaled twice. Received: mode={mode!r}."
         )
         raise ValueError(msg)
-    inputs = keras.Input(backbone.input_shape[1:])
-    # `call` runs the backbone's layers one by one: a flat graph, where calling it would nest it.
-    x = backbone.call(scaling_inside(inputs, mode))
-    x = _pool(x, pooling)
-    x = drop(x, dropout, f"{HEAD}pool_dropout")
-    for number, width in enumerate(widths, start=1):
-        x = layers.Dense(width, activation="relu", name=f"{HEAD}dense{number}")(x)
-        x = drop(x, dropout, f"{HEAD}dense{number}_dropout")
-    activation = "sigmoid" if units == 1 else "softmax"
-    # Always float32: a softmax in half precision loses the small probabilities.
-    outputs = layers.Dense(units, activation, dtype="float32", name=f"{HEAD}predictions")(x)
-    if not hasattr(classes, "__index__"):
-        outputs = layers.Identity(dtype="float32", name=f"{HEAD}{layer_name_of(classes)}")(outputs)
-    model = keras.Model(inputs, outputs, name=name or f"classifier_{backbone.name}")
-    loss = "binary_crossentropy" if units == 1 else "categorical_crossentropy"
-    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
-    return model
+    with scope_of(backbone):
+        inputs = keras.Input(backbone.input_shape[1:])
+        # `call` runs the backbone's layers one by one: a flat graph; calling it would nest it.
+        x = backbone.call(scaling_inside(inputs, mode))
+        x = _pool(x, pooling)
+        x = drop(x, dropout, f"{HEAD}pool_dropout")
+        for number, width in enumerate(widths, start=1):
+            x = layers.Dense(width, activation="relu", name=f"{HEAD}dense{number}")(x)
+            x = drop(x, dropout, f"{HEAD}dense{number}_dropout")
+        activation = "sigmoid" if units == 1 else "softmax"
+        # Always float32: a softmax in half precision loses the small probabilities.
+        outputs = layers.Dense(units, activation, dtype="float32", name=f"{HEAD}predictions")(x)
+        if not hasattr(classes, "__index__"):
+            outputs = layers.Identity(dtype="float32", name=f"{HEAD}{layer_name_of(classes)}")(
+                outputs
+            )
+        model = keras.Model(inputs, outputs, name=name or f"classifier_{backbone.name}")
+        loss = "binary_crossentropy" if units == 1 else "categorical_crossentropy"
+        model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
+        return model
 
 
 def _units(classes: int | Sequence[str]) -> int:

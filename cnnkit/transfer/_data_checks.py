@@ -49,14 +49,16 @@ def fit_arguments(train: Any, batch_size: int) -> dict[str, Any]:
 
 
 def batches_of(data: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
-    """Yield the batches of one pass over arrays, a dataset or a PyDataset."""
+    """Yield the batches of one pass over arrays, a dataset or a PyDataset, as arrays."""
     if isinstance(data, tuple):
         for start in range(0, len(data[0]), batch_size):
             yield tuple(part[start : start + batch_size] for part in data)
-    elif hasattr(data, "__getitem__"):  # iterating over a PyDataset would go on for ever
-        yield from (data[place] for place in range(len(data)))
-    else:
-        yield from data
+        return
+    given: Any = data
+    if hasattr(data, "__getitem__"):  # iterating over a PyDataset would go on for ever
+        given = (data[place] for place in range(len(data)))
+    for batch in given:  # TensorFlow's tensors are nothing to Keras on JAX
+        yield tuple(map(keras.ops.convert_to_numpy, batch))
 
 
 def check_data(model: keras.Model, name: str, data: Any, batch_size: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from cnnkit._distribution import forward
 from cnnkit._kept_files import HEADER, checked_path, kept_file
 from cnnkit._validation import check_whole_number
 from cnnkit.models._graph import leaf_layers
@@ -164,9 +165,10 @@ def _run(
 
     def fill(features: NDArray[Any]) -> None:
         done = 0
-        with tqdm(total=length, desc="features", disable=not progress, unit="image") as bar:
+        bar = tqdm(total=length, desc="features", disable=not progress, unit="image")
+        with bar, forward(bottom) as run:
             for images in batches:
-                features[done : done + len(images)] = bottom.predict_on_batch(images)
+                features[done : done + len(images)] = run(images)
                 done += len(images)
                 bar.update(len(images))
 
@@ -209,7 +211,8 @@ def _key_of_model(bottom: keras.Model, key: str, shape: tuple[int, ...]) -> str:
 
 def _one_pass(bottom: keras.Model, data: Any, batch_size: int, progress: bool) -> Any:
     features, targets = [], []
-    for images, labels in tqdm(batches_of(data, batch_size), "features", disable=not progress):
-        features.append(bottom.predict_on_batch(images))
-        targets.append(np.asarray(labels))
+    with forward(bottom) as run:
+        for images, labels in tqdm(batches_of(data, batch_size), "features", disable=not progress):
+            features.append(run(images))
+            targets.append(np.asarray(labels))
     return np.concatenate(features), np.concatenate(targets)

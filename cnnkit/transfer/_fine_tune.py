@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from cnnkit._distribution import check_distribution, scope_of
 from cnnkit._metric_names import lower_is_better
 from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.transfer._classifier import HEAD
@@ -98,6 +99,7 @@ def fine_tune(
     _check_rates(head_learning_rate=head_learning_rate, learning_rate=learning_rate)
     _check_callbacks(callbacks)
     head_names = _head_names(model, head)
+    check_distribution(model)
     for name, data in (("train", train), ("validation", validation)):
         check_data(model, name, data, batch_size)
     batch_size = batch_size_of(train, batch_size)
@@ -109,7 +111,8 @@ def fine_tune(
             if not count or (history.stage == "head" and has_backup(callbacks, "all")):
                 continue
             _set_stage(model, history.stage, head_names)
-            renew_train_step(model, _one_cycle(rate, steps * count))
+            with scope_of(model):
+                renew_train_step(model, _one_cycle(rate, steps * count))
             start = _next_epoch(history, head_epochs)
             cut = cut_for(model, (train, validation), cache) if history.stage == "head" else None
             running: dict[str, Any] = {
@@ -120,7 +123,8 @@ def fine_tune(
             _fit(model, cut, train, validation, batch_size, running | {"verbose": verbose})
     finally:
         best.restore(model)
-        renew_train_step(model, keras.optimizers.Adam(learning_rate / 10))
+        with scope_of(model):
+            renew_train_step(model, keras.optimizers.Adam(learning_rate / 10))
     return history
 
 

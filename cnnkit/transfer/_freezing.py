@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from cnnkit._distribution import scope_of
 from cnnkit._validation import check_whole_number
 from cnnkit.models._graph import is_graph, leaf_layers, model_in
 from cnnkit.transfer._blocks import blocks_of
@@ -135,7 +136,8 @@ def check_built(model: keras.Model) -> None:
 
 def fresh_optimizer(model: keras.Model) -> Any:
     """Return an optimizer of the same kind and settings as the model's."""
-    return type(model.optimizer).from_config(model.optimizer.get_config())
+    with scope_of(model):
+        return type(model.optimizer).from_config(model.optimizer.get_config())
 
 
 def renew_train_step(model: keras.Model, optimizer: Any) -> None:
@@ -144,13 +146,19 @@ def renew_train_step(model: keras.Model, optimizer: Any) -> None:
     `compile_from_config` can't restore a lambda or local loss; assigning the optimizer keeps it.
     What `save` writes of the compilation is a record of its own, which is brought up to date.
     """
+    with scope_of(model):
+        _renew(model, optimizer)
+
+
+def _renew(model: keras.Model, optimizer: Any) -> None:
     was_built = model.optimizer.built
     scaled = keras.optimizers.LossScaleOptimizer  # what mixed_float16 wraps around an optimizer
     if isinstance(model.optimizer, scaled) and not isinstance(optimizer, scaled):
         optimizer = scaled(optimizer)
     model.optimizer = optimizer
     model._compile_config.config["optimizer"] = optimizer
-    model.make_train_function(force=True)
+    # Keras makes them anew; on JAX, those that don't train know which weights do, too.
+    model.train_function = model.test_function = model.predict_function = None
     if was_built:  # or Keras warns when it loads the saved model
         optimizer.build(model.trainable_variables)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from cnnkit._distribution import check_distribution
 from cnnkit._validation import check_whole_number
 from cnnkit.transfer._data_checks import batches_of, check_kind, check_not_empty
 from cnnkit.transfer._freezing import fresh_optimizer, renew_train_step
@@ -80,6 +81,7 @@ def find_learning_rate(
     check_whole_number("steps", steps, least=10)
     check_whole_number("batch_size", batch_size)
     _check_model(model)
+    check_distribution(model)
     if not 0 < lowest < highest:
         msg = (
             "`lowest` must be above 0 and below `highest`. "

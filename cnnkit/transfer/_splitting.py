@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from cnnkit._distribution import scope_of
 from cnnkit.models._graph import functional, is_graph
 from cnnkit.transfer._blocks import blocks_of, cut_points
 
@@ -33,10 +34,11 @@ def split_model(model: keras.Model, at: str) -> tuple[keras.Model, keras.Model]:
         >>> bottom.output_shape, top.output_shape
         ((None, 4, 4, 128), (None, 10))
     """
-    flat = flattened(model)
-    cut = _cut_tensor(flat, at)
-    bottom = keras.Model(flat._inputs_struct, cut, name=f"{model.name}_bottom")
-    return bottom, keras.Model(cut, flat._outputs_struct, name=f"{model.name}_top")
+    with scope_of(model):
+        flat = flattened(model)
+        cut = _cut_tensor(flat, at)
+        bottom = keras.Model(flat._inputs_struct, cut, name=f"{model.name}_bottom")
+        return bottom, keras.Model(cut, flat._outputs_struct, name=f"{model.name}_top")
 
 
 def flattened(model: keras.Model) -> keras.Model:

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from cnnkit._distribution import scope_of
 from cnnkit.transfer._data_checks import count_batches, fit_arguments
 from cnnkit.transfer._features import cache_features, last_frozen
 from cnnkit.transfer._splitting import split_model
@@ -66,7 +67,8 @@ def fit_on_features(
         for data in (train, validation)
     ]
     top = split_model(model, at)[1]
-    top.compile(**model._compile_config.config | {"optimizer": model.optimizer})
+    with scope_of(model):
+        top.compile(**model._compile_config.config | {"optimizer": model.optimizer})
     top.history = None  # `fit` returns it; the history is the whole model's
     model.stop_training = False
     whole = keras.callbacks.CallbackList(

@@ -55,7 +55,7 @@ def compare(folder: str, side: int, made: Path) -> pd.DataFrame:
 
 def many(folder: str, made: str) -> None:
     """Write and read many images; print seconds, how many, and the memory."""
-    import tensorflow  # noqa: F401  # for its share of the memory
+    import tensorflow as tf  # noqa: F401  # for its share of the memory
 
     start = peak()
     table = list_images(folder)

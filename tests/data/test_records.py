@@ -163,6 +163,11 @@ class TestSharing:
         with pytest.raises(error, match="shard"):
             read(write(shards=2), shard=shard)
 
+    def test_not_with_a_service(self, write):
+        """A service shares out the shards itself."""
+        with pytest.raises(ValueError, match="left out with `service`"):
+            read(write(shards=2), shard=(0, 2), service="grpc://127.0.0.1:1")
+
     def test_only_its_own_shards_are_verified(self, write):
         """A process doesn't read what others read."""
         folder = write(shards=2)
