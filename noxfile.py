@@ -185,6 +185,13 @@ def distributed(session: nox.Session) -> None:
     session.run("python", "-Im", "pytest", "tests/distributed", *session.posargs, env=QUIET)
 
 
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill what writes files at random moments: all operations, or those named after `--`."""
+    install(session)
+    run_quietly(session, "tests/faults/kills.py", *session.posargs)
+
+
 @nox.session(venv_backend="uv")
 def minimums(session: nox.Session) -> None:
     """Run the test suite with the lowest versions that pyproject.toml allows. It needs uv."""

@@ -187,10 +187,17 @@ def _written(path: str, examples: Iterator[bytes], bar: Any) -> str:
     """Write a shard; return its checksum."""
     import tensorflow as tf
 
-    with tf.io.TFRecordWriter(path) as writer:
-        for example in examples:
-            writer.write(example)
-            bar.update()
+    try:
+        with tf.io.TFRecordWriter(path) as writer:
+            for example in examples:
+                writer.write(example)
+                bar.update()
+    except tf.errors.OpError as error:
+        msg = (
+            f"Could not write records: {error.message}. Once the cause is removed, repeat the call "
+            "to go on from there."
+        )
+        raise OSError(msg) from error
     with Path(path).open("rb") as file:
         os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()
