@@ -192,6 +192,13 @@ def faults(session: nox.Session) -> None:
     run_quietly(session, "tests/faults/kills.py", *session.posargs)
 
 
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Read 20,000 damaged files."""
+    install(session)
+    run_quietly(session, "tests/faults/fuzz.py", *session.posargs)
+
+
 @nox.session(venv_backend="uv")
 def minimums(session: nox.Session) -> None:
     """Run the test suite with the lowest versions that pyproject.toml allows. It needs uv."""

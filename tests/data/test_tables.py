@@ -332,7 +332,7 @@ class TestErrors:
         root = make_files("cat.1.png")
 
         with pytest.raises((TypeError, ValueError), match=r"`labels` must .*Received: .*cat\.1"):
-            list_images(root, labels=lambda path: None)  # noqa: ARG005
+            list_images(root, labels=lambda path: None)
 
     @pytest.mark.parametrize("labels", ["folders", 3, "(cat|dog)"])
     def test_labels_of_the_wrong_form(self, make_folder, labels):
