@@ -140,5 +140,25 @@ def _write_journal(root: Path, phase: str, moves: Moves) -> None:
 
 
 def _read_journal(root: Path) -> tuple[str, Moves]:
-    journal = json.loads((root / JOURNAL).read_text(encoding="ascii"))
-    return journal["phase"], {root / old: root / new for old, new in journal["moves"]}
+    """Return what a killed renaming was at; a journal comes with a folder, from anywhere."""
+    path = root / JOURNAL
+    try:
+        journal = json.loads(path.read_text(encoding="ascii"))
+        moves = {Path(old): Path(new) for old, new in journal["moves"]}
+        phase = journal["phase"]
+    except (KeyError, TypeError, ValueError):
+        phase, moves = "", {}
+    leaving = [old for old, new in moves.items() if old.parent != new.parent or not _stays(old)]
+    if phase not in ("out", "in") or leaving:
+        msg = (
+            "The journal of a renaming must be as it was written, with names inside its folder. "
+            f"Received: {os.fspath(path)!r}. Nothing was renamed; if it came with the images, "
+            "delete it."
+        )
+        raise ValueError(msg)
+    return phase, {root / old: root / new for old, new in moves.items()}
+
+
+def _stays(path: Path) -> bool:
+    """Tell whether a relative path leads nowhere else than into its folder."""
+    return not path.is_absolute() and ".." not in path.parts

@@ -85,7 +85,7 @@ def layers_of_model(model: keras.Model) -> Layers:
 
 def _from_keras(path: Path) -> Layers:
     _check_zip(path, "config.json")
-    return layers_of_model(keras.saving.load_model(path, compile=False))
+    return layers_of_model(keras.saving.load_model(path, compile=False, safe_mode=True))
 
 
 def _check_zip(path: Path, member: str = "") -> None:
