@@ -78,13 +78,15 @@ def _deviations(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _averaged(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Average blocks of pixels where the reduction is large: a wide Gaussian is slow."""
-    height, width = pixels.shape[:2]
-    factor = min(height // (3 * size[0]), width // (3 * size[1]))
-    if factor < 2:
+    """Average blocks of pixels where the reduction is large: a wide Gaussian is slow.
+
+    Each side by itself: of a strip, only the long one is reduced by much.
+    """
+    factors = [max(1, have // (3 * want)) for have, want in zip(pixels.shape, size, strict=False)]
+    if max(factors) < 2:
         return pixels
-    smaller = (width // factor, height // factor)
-    averaged: NDArray[Any] = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
+    height, width = (have // by for have, by in zip(pixels.shape, factors, strict=False))
+    averaged: NDArray[Any] = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     return averaged
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from cnnkit.data import read_image
+from cnnkit.data._resizing import resize
 
 BILINEAR = Image.Resampling.BILINEAR
 WHOLE, CROP, PAD = {}, {"crop_to_aspect_ratio": True}, {"pad_to_aspect_ratio": True}
@@ -367,3 +368,30 @@ class TestOrientation:
         actual = read_image(path, size, **options)
 
         assert psnr(expected, actual) >= 38
+
+
+class TestStrips:
+    """Images that are much longer than wide; a fuzzed file of 524,288 rows took four minutes."""
+
+    @pytest.mark.parametrize("turned", [False, True])
+    @pytest.mark.parametrize("rows", [1000, 4000, 20_000])
+    def test_antialiased(self, photos, rows, turned):
+        """They are as near to Pillow's as other images."""
+        strip = cv2.resize(photos[0], (48, rows))
+        strip = strip.transpose(1, 0, 2).copy() if turned else strip
+
+        assert psnr(antialiased(strip, (32, 32)), resize(strip, (32, 32))) >= 42
+
+    @pytest.mark.parametrize("shape", [(100_000, 40, 3), (40, 100_000, 3), (100_000, 1, 3)])
+    def test_kernel_is_small(self, monkeypatch, shape):
+        """The Gaussian doesn't grow with the reduction, or time would with its square."""
+        sizes, blur = [], cv2.GaussianBlur
+
+        def noted(pixels, size, *arguments, **options):
+            sizes.append(size)
+            return blur(pixels, size, *arguments, **options)
+
+        monkeypatch.setattr(cv2, "GaussianBlur", noted)
+        resize(np.zeros(shape, dtype=np.uint8), (32, 32))
+
+        assert np.max(sizes) <= 13

@@ -98,6 +98,7 @@ def work(count: int, first: int, folder: str | None) -> None:
     data = importlib.import_module("cnnkit.data")
     error = importlib.import_module("cnnkit.exceptions").ImageReadError
     files = originals(folder)
+    print("-1\t0\tchecked", flush=True)  # the imports are done: from here on the time counts
     with tempfile.TemporaryDirectory() as name:
         for start in range(first, count, TOGETHER):
             paths = []
@@ -132,8 +133,10 @@ def rows(count: int, folder: list[str]) -> list[tuple[int, str]]:
                 [*command, "--first", str(first)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
             assert process.stdout is not None
+            patience = 10 * SECONDS
             while first < count:
-                ready, _, _ = select.select([process.stdout], [], [], SECONDS + 30 * (not found))
+                ready, _, _ = select.select([process.stdout], [], [], patience)
+                patience = SECONDS
                 line = process.stdout.readline().decode() if ready else ""
                 if not line:
                     fate = f"crash {process.wait()}" if ready else f"more than {SECONDS} seconds"
