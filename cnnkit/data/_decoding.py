@@ -1,6 +1,7 @@
 """From an open file to pixels: Pillow for every kind, OpenCV where it gives the same and sooner."""
 
 import math
+import os
 import re
 import struct
 from collections.abc import Callable
@@ -36,6 +37,7 @@ _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not stuffing, restart 
 # Start-of-frame segments; from the fourth on hierarchical, lossless or of arithmetic coding.
 _FRAMES = {bytes((0xFF, 0xC0 + kind)) for kind in range(16) if kind not in (4, 8, 12)}
 _LAST_USUAL_FRAME = 0xC2
+_LARGE, _MOST_PIXELS_A_BYTE = 2**24, 2000
 _UNUSUAL = (b"Exif\0", b"http:", b"MPF\0")  # EXIF and XMP hold an orientation, MPF more images
 _REDUCED = {
     1: cv2.IMREAD_COLOR_RGB,
@@ -91,9 +93,21 @@ def opened(file: BinaryIO) -> Opened:
         if size is not None:
             return Opened(size, _TURNS[1], partial(_decode_jpeg, data))
     image = Image.open(file)
+    _check_plausible(image.size, file)
     if image.format != "JPEG":
         image.load()  # only then are size and orientation final, as in TIFF
     return Opened(image.size[::-1], turns_of(image), partial(_decode_any, file, image))
+
+
+def _check_plausible(size: tuple[int, int], file: BinaryIO) -> None:
+    """Raise an OSError for a large image in next to no bytes: it takes gigabytes to decode.
+
+    PNG and GIF hold at most 1,300 pixels in a byte, when the image is blank.
+    """
+    pixels, held = math.prod(size), os.fstat(file.fileno()).st_size
+    if pixels > max(_LARGE, _MOST_PIXELS_A_BYTE * held):
+        msg = f"it declares {size[0]} x {size[1]} pixels in {held} bytes: damaged, blank or a bomb"
+        raise OSError(msg)
 
 
 def _decode_any(file: BinaryIO, image: Image.Image, reduction: int) -> NDArray[np.uint8]:

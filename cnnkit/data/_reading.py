@@ -47,9 +47,9 @@ def read_image(
 
     Raises:
         ImageReadError: If the file is missing, damaged or cut short, not an image, or declares more
-            than twice as many pixels as `PIL.Image.MAX_IMAGE_PIXELS`. JPEG has no checksum: damage
-            that leaves the file's structure whole, as when a program has closed a cut file with a
-            new end, can't be told.
+            than twice as many pixels as `PIL.Image.MAX_IMAGE_PIXELS`, or more than 16 million at
+            more than 2,000 a byte. JPEG has no checksum: damage that leaves the file's structure
+            whole, as when a program has closed a cut file with a new end, can't be told.
         TypeError: If `path` is not a path.
         ValueError: If the size or the mode has the wrong form, or both aspect options are set.
 
