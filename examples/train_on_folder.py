@@ -6,11 +6,11 @@
 # predictions are written to a table.
 #
 #     python examples/train_on_folder.py FOLDER
-#     python examples/train_on_folder.py FOLDER --backbone MobileNetV2 --alpha 0.35 \
-#         --weights weights.h5 --image-size 128
+#     python examples/train_on_folder.py FOLDER --backbone ResNet50 --image-size 128
 
 # %%
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import pandas as pd
 
 from cnnkit.data import Split, image_dataset, list_images, list_splits, predict_images, split_table
 from cnnkit.transfer import build_classifier, fine_tune
-from cnnkit.viz import plot_history, show_augmentations, show_images
+from cnnkit.viz import plot_history, show_augmentations, show_images, show_predictions
 
 
 # %%
@@ -38,7 +38,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("output/folder"))
-    return parser.parse_args()
+    # A notebook has no command line of its own: name your folder here.
+    return parser.parse_args(["photos"] if "ipykernel" in sys.modules else None)
 
 
 def list_or_split(folder: Path, seed: int) -> Split[pd.DataFrame]:
@@ -95,31 +96,18 @@ def main() -> None:
     )
     model = build_classifier(backbone, class_names)
     start = time.perf_counter()
-    history = fine_tune(
-        model,
-        train,
-        validation,
-        head_epochs=arguments.head_epochs,
-        epochs=arguments.epochs,
-        verbose=2,
-    )
+    stages = {"head_epochs": arguments.head_epochs, "epochs": arguments.epochs}
+    history = fine_tune(model, train, validation, **stages, verbose=2)
     seconds = time.perf_counter() - start
     plot_history(history)[0].figure.savefig(output / "history.png")
     model.save(output / "model.keras")
 
     predictions = predict_images(model, split.test)
     predictions.to_csv(output / "predictions.csv", index=False)
-    wrong = predictions[predictions["predicted_names"] != predictions["target_names"]]
-    if len(wrong):
-        worst = wrong.sort_values("confidence", ascending=False).head(12)
-        titles = [
-            f"{row.target_names}\nas {row.predicted_names} ({row.confidence:.2f})"
-            for row in worst.itertuples()
-        ]
-        show_images(worst["file_paths"], titles=titles)[0].figure.savefig(output / "mistakes.png")
-
+    right = predictions["predicted_names"] == predictions["target_names"]
+    show_predictions(predictions, worst=True)[0].figure.savefig(output / "mistakes.png")
     rows = {
-        "accuracy on the test part": 1 - len(wrong) / len(predictions),
+        "accuracy on the test part": right.mean(),
         "accuracy on the validation part": model.evaluate(validation, verbose=0)[1],
         "seconds of training": round(seconds),
     }
