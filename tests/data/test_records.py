@@ -219,9 +219,11 @@ class TestShuffling:
         """Even where nothing more fits into memory, a batch has images of several shards."""
         monkeypatch.setattr(_record_dataset, "_SHUFFLED", 1)
         place = {one: number for number, one in enumerate(self.order(read(folder)))}
-        first = self.order(read(folder, shuffle=True, seed=0))[:6]
+        dataset = read(folder, shuffle=True, seed=0)
+        first, second = ([place[one] % 6 for one in self.order(dataset)[:6]] for _ in range(2))
 
-        assert {place[image] % 6 for image in first} == set(range(6))
+        assert set(first) == set(second) == set(range(6))
+        assert first != second
 
     def test_order_of_the_classes(self, table, write, monkeypatch):
         """What is shuffled nearby only would stay sorted: it warns, where that is so."""
