@@ -301,7 +301,14 @@ class TestWriting:
             assert name == "records.json" or state(folder)[name] == left[name]
 
     @pytest.mark.parametrize(
-        "options", [{"image_size": (5, 5)}, {"shards": 3}, {"color_mode": "grayscale"}]
+        "options",
+        [
+            {"image_size": (5, 5)},
+            {"shards": 3},
+            {"color_mode": "grayscale"},
+            {"crop_to_aspect_ratio": True},
+            {"pad_to_aspect_ratio": True},
+        ],
     )
     def test_other_records_stay(self, write, options):
         """What is there of another kind is never overwritten."""
@@ -320,13 +327,28 @@ class TestWriting:
         with pytest.raises(FileExistsError, match="since changed"):
             write(folder)
 
-    def test_other_targets(self, write, table):
+    @pytest.mark.parametrize("swapped", [{"c": "d"}, {"a": "b", "b": "a"}])
+    def test_other_targets(self, write, table, swapped):
         """So do other classes of the same files."""
         folder = write()
-        names = table["target_names"].cat.rename_categories({"c": "d"})
+        names = table["target_names"].cat.rename_categories(swapped)
+        names = names.cat.reorder_categories(sorted(names.cat.categories))
 
         with pytest.raises(FileExistsError, match="records of other images"):
-            write(folder, rows=table.assign(target_names=names))
+            write(folder, rows=table.assign(target_names=names, targets=names.cat.codes))
+
+    def test_goes_on_behind_a_shard_that_was_not_noted(self, write):
+        """A run that was killed between a shard and its line in the manifest."""
+        folder = write(shards=3)
+        expected, path = state(folder), folder / "records.json"
+        manifest = json.loads(path.read_text())
+        manifest["sha256"][1] = None
+        path.write_text(json.dumps(manifest))
+
+        write(folder, shards=3)
+        assert {name: kept for name, (kept, _) in state(folder).items()} == {
+            name: kept for name, (kept, _) in expected.items()
+        }
 
     def test_shards_of_somebody(self, write, tmp_path):
         """Shards without a manifest are somebody's."""
