@@ -57,8 +57,14 @@ def batches_of(data: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
     given: Any = data
     if hasattr(data, "__getitem__"):  # iterating over a PyDataset would go on for ever
         given = (data[place] for place in range(len(data)))
-    for batch in given:  # TensorFlow's tensors are nothing to Keras on JAX
-        yield tuple(map(keras.ops.convert_to_numpy, batch))
+    for batch in given:
+        yield keras.tree.map_structure(_as_array, batch)
+
+
+def _as_array(part: Any) -> Any:
+    """Return a tensor as an array: one of TensorFlow is nothing to Keras on JAX."""
+    is_ready = part is None or isinstance(part, np.ndarray)
+    return part if is_ready else keras.ops.convert_to_numpy(part)
 
 
 def check_data(model: keras.Model, name: str, data: Any, batch_size: int) -> None:
