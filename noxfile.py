@@ -134,7 +134,7 @@ def sdist(session: nox.Session) -> None:
     """Build the documentation and run the tests from what the sdist holds."""
     folder = build(session)
     (archive,) = folder.glob("*.tar.gz")
-    session.install("nox>=2025.2.9", "uv")
+    session.install("nox>=2025.2.9")
     session.run("python", "-m", "tarfile", "-e", str(archive), str(folder))
     session.chdir(folder / archive.name.removesuffix(".tar.gz"))
     session.run("python", "-m", "nox", "-s", "docs", "tests")
