@@ -21,3 +21,13 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 default_role = "code"
+
+
+def setup(app):
+    """Leave out what a NamedTuple says of its fields: they are described above."""
+
+    def leave_out(*told):
+        documented = told[3].__doc__ or ""
+        return True if documented.startswith("Alias for field number") else None
+
+    app.connect("autodoc-skip-member", leave_out)
