@@ -99,7 +99,8 @@ def record_dataset(
         records = _shuffled(paths, math.prod(manifest.shape), seed, in_turn=service is not None)
     else:
         records = _in_order(paths)
-    batches = records.take(length).batch(batch_size, drop_remainder=drop_remainder)
+    drops = drop_remainder and service is None  # each worker of a service has a last batch
+    batches = records.take(length).batch(batch_size, drop_remainder=drops)
     dataset = batches.map(_decoder(manifest, label_mode), num_parallel_calls=os.cpu_count())
     if service is not None:
         dataset = _served(dataset, service).rebatch(batch_size, drop_remainder=drop_remainder)

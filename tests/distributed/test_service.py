@@ -56,4 +56,5 @@ def test_every_image_once(make_folder, tmp_path_factory, dispatcher):
         assert len(records) == 11
         assert rows(records) == rows(records) == expected
     records = record_dataset(folder, drop_remainder=True, **options)
-    assert {len(images) for images, _ in records} == {4}
+    for _ in range(5):  # what each worker is left with depends on which was the faster
+        assert [len(images) for images, _ in records] == 10 * [4]
