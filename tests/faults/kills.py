@@ -87,6 +87,12 @@ def split(folder: Path) -> None:
     split_folder(folder / "photos", folder / "made", progress=False)
 
 
+def parts(folder: Path) -> dict[str, str]:
+    """Return the checksums of all that was placed, and the table without the name of the folder."""
+    told = (folder / "made" / "split.csv").read_text().replace(str(folder), "")
+    return made(folder) | {"split.csv": told}
+
+
 def half_placed(folder: Path) -> object:
     """Return the photos, and raise if one was placed in part."""
     whole = set(photos(folder).values())
@@ -155,7 +161,7 @@ def last_losses(folder: Path) -> list[float]:
 
 
 OPERATIONS = {
-    "split_folder": Operation(write_photos, split, half_placed, made),
+    "split_folder": Operation(write_photos, split, half_placed, parts),
     "renumber_files": Operation(write_photos, renumber, pixels_kept, photos),
     "image_dataset, cache": Operation(write_photos, cache, photos, pixels_of_cache, WITH_KERAS),
     "write_records": Operation(write_photos, records, photos, pixels_of_records, WITH_KERAS),
