@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import importlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,12 +88,6 @@ def split(folder: Path) -> None:
     split_folder(folder / "photos", folder / "made", progress=False)
 
 
-def parts(folder: Path) -> dict[str, str]:
-    """Return the checksums of all that was placed, and the table without the name of the folder."""
-    told = (folder / "made" / "split.csv").read_text().replace(str(folder), "")
-    return made(folder) | {"split.csv": told}
-
-
 def half_placed(folder: Path) -> object:
     """Return the photos, and raise if one was placed in part."""
     whole = set(photos(folder).values())
@@ -161,7 +156,7 @@ def last_losses(folder: Path) -> list[float]:
 
 
 OPERATIONS = {
-    "split_folder": Operation(write_photos, split, half_placed, parts),
+    "split_folder": Operation(write_photos, split, half_placed, made),
     "renumber_files": Operation(write_photos, renumber, pixels_kept, photos),
     "image_dataset, cache": Operation(write_photos, cache, photos, pixels_of_cache, WITH_KERAS),
     "write_records": Operation(write_photos, records, photos, pixels_of_records, WITH_KERAS),
@@ -191,6 +186,7 @@ def finish(name: str, folder: Path) -> float:
 
 def trial(name: str, root: Path, seconds: float, expected: object) -> dict[str, object]:
     """Kill an operation once, and tell what came of it."""
+    shutil.rmtree(root)
     one = OPERATIONS[name]
     one.prepare(root)
     before = one.kept(root)
@@ -211,15 +207,13 @@ def trial(name: str, root: Path, seconds: float, expected: object) -> dict[str, 
 def table(name: str, folder: Path) -> dict[str, Any]:
     """Kill an operation many times, and count."""
     one = OPERATIONS[name]
-    whole = folder / "whole"
-    one.prepare(whole)
-    before = one.kept(whole)
-    seconds = finish(name, whole)
-    assert one.kept(whole) == before
-    expected = one.outcome(whole)
-    rows = [
-        trial(name, folder / str(number), seconds, expected) for number in tqdm(range(KILLS), name)
-    ]
+    root = folder / "run"  # the same for all: some files hold paths
+    one.prepare(root)
+    before = one.kept(root)
+    seconds = finish(name, root)
+    assert one.kept(root) == before
+    expected = one.outcome(root)
+    rows = [trial(name, root, seconds, expected) for _ in tqdm(range(KILLS), name)]
     counts = pd.DataFrame(rows, columns=["killed", "kept", "rerun right"]).fillna(value=False).sum()
     return {"operation": name, "runs": KILLS, **counts.to_dict(), "seconds": round(seconds, 1)}
 
