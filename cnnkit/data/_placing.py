@@ -22,7 +22,7 @@ from cnnkit.data._splitting import split_table
 from cnnkit.data._tables import check_table, class_names_of
 
 MANIFEST = "split.csv"
-_PARTIAL = ".cnnkit-partial-"
+PARTIAL = ".cnnkit-partial-"
 
 
 def split_folder(
@@ -138,8 +138,8 @@ def _check_outside(root: Path, source: Path) -> None:
 
 def _place_all(placed: pd.DataFrame, root: Path, how: str, progress: bool) -> None:
     there = _files_in_parts(root)
-    partial = {path for path in there if os.path.basename(path).startswith(_PARTIAL)}
-    partial.update(map(os.fspath, root.glob(f"{_PARTIAL}*")))
+    partial = {path for path in there if os.path.basename(path).startswith(PARTIAL)}
+    partial.update(map(os.fspath, root.glob(f"{PARTIAL}*")))
     manifest = _manifest(placed, root)
     _check_sources(placed["source_paths"])
     _check_there(placed, there - partial, root, how, manifest)
@@ -160,7 +160,7 @@ def _place_all(placed: pd.DataFrame, root: Path, how: str, progress: bool) -> No
 
 def whole(new: str, write: Callable[[str], object]) -> None:
     """Write under another name first, so that no file is ever there in part."""
-    partial = os.path.join(os.path.dirname(new), f"{_PARTIAL}{uuid4().hex}")
+    partial = os.path.join(os.path.dirname(new), f"{PARTIAL}{uuid4().hex}")
     try:
         write(partial)
         _move(partial, new)

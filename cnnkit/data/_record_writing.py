@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cnnkit._validation import check_image_size, check_whole_number
 from cnnkit.data._caching import key_of_files
-from cnnkit.data._placing import whole
+from cnnkit.data._placing import PARTIAL, whole
 from cnnkit.data._record_manifest import NAME, Manifest, read_manifest, write_manifest
 from cnnkit.data._sources import Source, table_source
 
@@ -158,6 +158,8 @@ def _write_shards(
     folder: Path, manifest: Manifest, source: Source, workers: int | None, progress: bool
 ) -> None:
     """Write the shards that are missing, and note each."""
+    for left in folder.glob(f"{PARTIAL}*"):  # by a killed run
+        left.unlink()
     missing = [number for number, told in enumerate(manifest.sha256) if told is None]
     count = sum(manifest.images[number] for number in missing)
     threads = ThreadPoolExecutor(workers or os.cpu_count())

@@ -344,6 +344,7 @@ class TestWriting:
         manifest = json.loads(path.read_text())
         manifest["sha256"][1] = None
         path.write_text(json.dumps(manifest))
+        (folder / ".cnnkit-partial-0123").write_bytes(b"half a shard")
 
         write(folder, shards=3)
         assert {name: kept for name, (kept, _) in state(folder).items()} == {
