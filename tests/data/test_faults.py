@@ -158,7 +158,7 @@ class TestFilesThatChange:
         table = list_images(photos)
         Image.new("RGB", (40, 30)).save(table["file_paths"][3])
 
-        read(table, tmp_path)
+        assert read(table, tmp_path) is not None
 
     def test_check_images_tells(self, photos):
         """Files that are gone or broken are rows of the report."""
