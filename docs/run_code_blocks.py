@@ -49,9 +49,9 @@ def write_photos(folder: Path) -> None:
             Image.fromarray(pixels).save(folder / f"digit_{target}" / f"{number}.png")
 
 
-def run(page: Path) -> None:
+def run_in(folder: Path | str, page: Path) -> None:
     """Execute the blocks of a page; an error shows the page's own line."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+    with contextlib.chdir(folder):
         write_photos(Path("photos"))
         exec(compile(code_of(page), str(page), "exec"), {"__name__": "__main__"})
 
@@ -59,4 +59,5 @@ def run(page: Path) -> None:
 if __name__ == "__main__":
     chosen = [Path(name).resolve() for name in sys.argv[1:]] or pages()
     for page in tqdm(chosen, "pages"):
-        run(page)
+        with tempfile.TemporaryDirectory() as folder:
+            run_in(folder, page)

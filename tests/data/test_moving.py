@@ -373,7 +373,12 @@ class TestKills:
                 continue
             before = snapshot(root)
 
-            with pytest.raises(ValueError, match="renaming was interrupted.*undo that"):
+            text = (
+                f"A folder must be in order. Received: {str(root)!r}, where a renaming was "
+                "interrupted and some files have hidden names. `renumber_files` and "
+                "`rename_classes` undo that before they do anything else (not with dry_run=True)."
+            )
+            with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
                 check_settled(root)
 
             assert before == snapshot(root)

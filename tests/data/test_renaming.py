@@ -1,5 +1,6 @@
 """rename_classes and renumber_files: which names things get, and what is refused."""
 
+import re
 import io
 import json
 import unicodedata
@@ -236,8 +237,19 @@ class TestRefusals:
         """The error lists names of both sides."""
         root = make_classes("cat", "dog")
 
-        with pytest.raises(ValueError, match="must name a folder.*'cane'.*'cat' or 'dog'"):
+        text = (
+            "`mapping` must name a folder. Received: names 'cane'; the folders in "
+            f"{str(root)!r} are 'cat' or 'dog'."
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
             rename_classes(root, {"cane": "hund"})
+
+    def test_no_folder_of_many_is_named(self, make_classes):
+        """The error lists five names of each side."""
+        root = make_classes(*"abcdefg")
+
+        with pytest.raises(ValueError, match="names '1', '2', '3', '4' or '5'; .* 'd' or 'e'\\.$"):
+            rename_classes(root, {str(number): "x" for number in range(1, 8)})
 
     @pytest.mark.parametrize(("names", "mapping"), [(["cat"], {}), ([], {"cane": "dog"})])
     def test_nothing_to_name(self, make_classes, tmp_path, names, mapping):
@@ -254,7 +266,8 @@ class TestRefusals:
         """In the opposite direction, a folder that two keys lead to has no one name."""
         root = make_classes("dog", "cat")
 
-        with pytest.raises(ValueError, match="several keys for 'dog'"):
+        text = "^`mapping` must give one name for each folder. Received: several keys for 'dog'.$"
+        with pytest.raises(ValueError, match=text):
             rename_classes(root, {"cane": "dog", "cagna": "dog", "gatto": "cat"})
 
         assert unchanged("dog", "cat") == classes(root)
@@ -340,14 +353,19 @@ class TestRefusals:
         """Two folders whose names are the same but for composition can't both be renamed."""
         root = make_classes("caf\u00e9", "cafe\u0301")
 
-        with pytest.raises(ValueError, match="differ in the composition"):
+        names = sorted(map(repr, ["caf\u00e9", "cafe\u0301"]))
+        text = (
+            "^`directory` must not hold two names that differ in the composition of their "
+            f"characters only. Received: {' or '.join(names)}.$"
+        )
+        with pytest.raises(ValueError, match=text):
             rename_classes(root, {"caf\u00e9": "coffee"})
 
     def test_composed_and_decomposed_keys(self, make_classes):
         """Two keys that name one folder don't tell which one holds."""
         root = make_classes("caf\u00e9")
 
-        with pytest.raises(ValueError, match="differ in the composition"):
+        with pytest.raises(ValueError, match="^`mapping` must not hold two names that differ"):
             rename_classes(root, {"caf\u00e9": "coffee", "cafe\u0301": "bar"})
 
     def test_other_encodings_are_refused(self, make_classes, tmp_path):
@@ -471,12 +489,22 @@ class TestMappingFile:
     )
     def test_other_files_are_refused(self, make_classes, mapping_file, text):
         """The file must hold one dictionary, of literals."""
-        root = make_classes("cane")
-
-        with pytest.raises(ValueError, match="one dictionary of plain names.*translate.txt"):
-            rename_classes(root, mapping_file(text))
+        root, path = make_classes("cane"), mapping_file(text)
+        text = (
+            "^`mapping` must be a UTF-8 file with one dictionary of plain names. "
+            "Received: .*translate.txt"
+        )
+        with pytest.raises(ValueError, match=text):
+            rename_classes(root, path)
 
         assert unchanged("cane") == classes(root)
+
+    def test_dictionaries_are_counted(self, make_classes, mapping_file):
+        """The error says how many there are."""
+        root = make_classes("cane")
+
+        with pytest.raises(ValueError, match="'.*translate.txt': it holds 2 dictionaries.$"):
+            rename_classes(root, mapping_file("{'cane': 'dog'}\n{'gatto': 'cat'}"))
 
     def test_unhashable_keys_are_refused(self, make_classes, mapping_file):
         """A list can't be a key, and the file is at fault."""

@@ -1,17 +1,21 @@
 """Two processes that share every batch end as one process with all of it."""
 
 import os
+import re
+import runpy
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from cnnkit.data import list_images, write_records
 
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("one_of_several.py")
 EXACT = ["fit records", "fit files", "tune records False", "tune files False", "tune files True"]
 SHUFFLED = ["tune records True"]  # each process shuffles its features in an order of its own
@@ -105,3 +109,24 @@ def test_something_was_learned(alone):
     """Or equal weights would be no news."""
     first, last = part(alone, "tune files True")[-1][[0, -1]]
     assert last < first
+
+
+def test_the_commands_of_the_page(tmp_path, monkeypatch) -> None:
+    """What docs/how_to/several_machines.md writes and says to start ends with a trained model."""
+    blocks = runpy.run_path(str(ROOT / "docs" / "run_code_blocks.py"))
+    page = ROOT / "docs" / "how_to" / "several_machines.md"
+    blocks["run_in"](tmp_path, page)
+    (commands,) = re.findall(
+        r"^```bash\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    commands = commands.replace("127.0.0.1:5001,127.0.0.1:5002", addresses(2))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    subprocess.run(["bash", "-ec", f"{commands}wait $!"], cwd=tmp_path, check=True, timeout=300)
+
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    first, second = (
+        keras.models.load_model(tmp_path / f"trained_{number}.keras").predict_on_batch(images)
+        for number in range(2)
+    )
+    assert (2, 3) == first.shape
+    np.testing.assert_array_equal(first, second)

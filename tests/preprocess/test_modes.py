@@ -10,6 +10,7 @@ from keras import layers
 
 from cnnkit.models import googlenet, resnet, simple_cnn, vggnet
 from cnnkit.preprocess import mode_for, scale
+from cnnkit.preprocess._modes import check_mode_of_model
 
 ARCHITECTURES = sorted(
     name for name in dir(keras.applications) if callable(getattr(keras.applications, name))
@@ -303,3 +304,30 @@ def test_asking_does_not_change_the_model(vgg):
     assert all(
         np.array_equal(old, new) for old, new in zip(before, vgg.get_weights()[:4], strict=True)
     )
+
+
+@pytest.mark.parametrize("mode", SCALING_MODES)
+@pytest.mark.parametrize("inside", ["unit", "torch"])
+def test_a_model_that_scales_inside_refuses_another_scaling(mode, inside):
+    """The rule that prediction and Grad-CAM share."""
+    model = NETWORKS["simple_cnn"](inside)
+    text = (
+        "^`mode` must be 'none' for a model that scales inside, or images would be scaled twice. "
+        rf"Received: mode='{mode}'.$"
+    )
+
+    check_mode_of_model(model, "none")
+    with pytest.raises(ValueError, match=text):
+        check_mode_of_model(model, mode)
+
+
+@pytest.mark.parametrize("mode", [*SCALING_MODES, "none"])
+def test_a_model_without_scaling_takes_every_mode(mode):
+    """Whatever it was trained with."""
+    check_mode_of_model(NETWORKS["simple_cnn"]("none"), mode)
+
+
+def test_an_unknown_mode_is_refused_for_every_model():
+    """The name comes first."""
+    with pytest.raises(ValueError, match=r"^`mode` must be .*Received: mode='imagenet'"):
+        check_mode_of_model(NETWORKS["simple_cnn"]("none"), "imagenet")

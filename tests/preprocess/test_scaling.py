@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from keras.applications import imagenet_utils
 
 from cnnkit.preprocess import scale, unscale
+from cnnkit.preprocess._scaling import limits_of
 
 MODES = ("tf", "torch", "caffe", "unit", "none")
 COLORLESS_MODES = ("tf", "unit", "none")  # those that treat all channels alike
@@ -315,9 +316,15 @@ def test_import_loads_no_framework():
     ],
 )
 def test_floats_that_are_scaled_already_are_warned_of(pixels, told, mode) -> None:
-    """They would be scaled twice; the warning names the range and the caller's line."""
-    with pytest.warns(UserWarning, match=rf"^`images` should be pixels .* lie in {told}: ") as seen:
+    """They would be scaled twice; the warning names the range."""
+    with pytest.warns(UserWarning, match=rf"^`images` should be pixels .* lie in {told}: "):
         scale(pixels.reshape(4, 4, 3), mode)
+
+
+def test_the_warning_names_the_callers_line() -> None:
+    """Not a line of the library; apart from the test above, for `nox -s mutants`."""
+    with pytest.warns(UserWarning, match="`images` should be pixels") as seen:
+        scale(np.linspace(0, 1, 48).reshape(4, 4, 3), "tf")
 
     assert __file__ == seen[0].filename
 
@@ -349,3 +356,33 @@ def test_not_a_number_is_refused(mode) -> None:
     pixels[1, 2, 0] = np.nan
     with pytest.raises(ValueError, match=r"^`images` must be numbers\. Received: NaN\."):
         scale(pixels, mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_limits_are_what_black_and_white_become(mode) -> None:
+    """In each channel of the image, in the order in which it is scaled."""
+    pixels = np.array([[[0, 0, 0]], [[255, 255, 255]]])
+
+    np.testing.assert_allclose(limits_of(mode, 3), reference(pixels, mode)[:, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", COLORLESS_MODES)
+def test_limits_of_one_channel(mode) -> None:
+    """As many columns as the image has channels."""
+    expected = {"tf": [-1, 1], "unit": [0, 1], "none": [0, 255]}[mode]
+
+    assert np.transpose([expected]).tolist() == limits_of(mode, 1).tolist()
+
+
+def test_limits_of_a_mode_that_needs_colors() -> None:
+    """A gray image can't be scaled so."""
+    with pytest.raises(ValueError, match=r"Received: images with 1 channel\(s\)"):
+        limits_of("torch", 1)
+
+
+@pytest.mark.parametrize("function", [scale, unscale])
+def test_the_mode_is_tf_unless_told(function) -> None:
+    """Both directions by the same default."""
+    image = np.linspace(-1, 1, 12).reshape(2, 2, 3) if function is unscale else every_value()
+
+    np.testing.assert_array_equal(function(image, "tf"), function(image))

@@ -1,5 +1,7 @@
 """What `fit` trains is what `freeze` and `unfreeze` say, in every order of calls."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -116,6 +118,48 @@ def test_fit_trains_what_the_summary_shows(name, request, data, changes) -> None
         expected = trained(model)
         assert expected == changes(model, images, targets)
     assert len(expected) == 5
+
+
+def passes_training(mended: bool):
+    """Return how a functional model calls its layers: up to Keras 3.15, or as it was mended."""
+
+    def operation_fn(operation, training=None, **_):
+        def call(*args, **kwargs):
+            given = mended and kwargs.get("training") is not None
+            takes = "training" in inspect.signature(operation.call).parameters
+            if takes and not given and training is not None:
+                kwargs["training"] = training
+            return operation(*args, **kwargs)
+
+        return call
+
+    return operation_fn
+
+
+@pytest.mark.parametrize("mended", [False, True])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_frozen_batch_norm_stays_whatever_training_false_means(
+    mended, frozen, backbone, data, monkeypatch
+) -> None:
+    """`fit` overrides `backbone(x, training=False)` up to Keras 3.15 and not in 3.16 (keras#20285).
+
+    Frozen statistics stay in both; without freezing they move in the first.
+    """
+    monkeypatch.setattr("keras.src.models.functional.operation_fn", passes_training(mended))
+    inputs = keras.Input((8, 8, 3))
+    outputs = keras.layers.Flatten()(backbone(inputs, training=False))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(outputs))
+    model.compile("adam", "categorical_crossentropy")
+    if frozen:
+        unfreeze(freeze(model))
+    norm, convolution = backbone.get_layer("bn2"), backbone.get_layer("conv2")
+    before = [layer.get_weights() for layer in (norm, convolution)]
+    model.fit(*data, verbose=0)
+
+    statistics, kernel = norm.get_weights()[2:], convolution.get_weights()[0]
+    stayed = all(map(np.array_equal, before[0][2:], statistics))
+    assert (frozen or mended) == stayed
+    assert not np.array_equal(before[1][0], kernel)
 
 
 def test_the_naive_way_goes_on_training_frozen_layers(classifier, data, changes) -> None:
