@@ -8,7 +8,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no look-up in a registry at import
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import re
 from collections.abc import Callable, Iterator
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,12 @@ from PIL import Image
 MakeFolder = Callable[[dict[str, int]], Path]
 # A package of its own, for `nox -s downstream`; what needs a process of its own, likewise.
 collect_ignore = ["downstream", "distributed"]
+
+
+def pytest_report_header() -> str:
+    """Say with which versions the tests run."""
+    names = sorted(re.match(r"[\w-]+", name).group() for name in requires("cnnkit"))
+    return "with " + ", ".join(f"{name} {version(name)}" for name in names)
 
 
 @pytest.fixture(autouse=True)
