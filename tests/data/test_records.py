@@ -127,6 +127,15 @@ class TestTheSameAsImageDataset:
         )
         assert [one["target"].int64_list.value[0] for one in words] == list(table["targets"])
 
+    def test_order_of_the_fields(self, write):
+        """It is always the same, so that the same table gives the same bytes."""
+        (path,) = write(shards=1).glob("*.tfrecord")
+        content = path.read_bytes()
+        names = [b"\n\x05image", b"\n\x04path", b"\n\x0btarget_name", b"\n\x06target\x12"]
+
+        places = [content.index(name) for name in names]
+        assert sorted(places) == places
+
     def test_drop_remainder(self, write):
         """Thirteen images are three batches of four."""
         dataset = read(write(), batch_size=4, drop_remainder=True)
