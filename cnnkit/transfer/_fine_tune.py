@@ -68,8 +68,9 @@ def fine_tune(
             A loss grows with the confidence in wrong answers and so favors early epochs, also
             while the accuracy rises; `calibrate` mends confidence afterwards.
         callbacks: Keras callbacks, used in both stages; none that sets the learning rate. A
-            `CSVLogger` needs `append=True` to keep both. With `BackupAndRestore` a run that was
-            killed goes on in its stage when it is started again.
+            `CSVLogger` needs `append=True` to keep both. With `BackupAndRestore` (and its
+            `double_checkpoint=True`, or a kill may leave half a file) a run that was killed goes
+            on in its stage when it is started again.
         verbose: As in `fit`.
 
     Returns:

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 
 _SETTINGS = ("save_freq", "double_checkpoint", "delete_checkpoint")
+_WEIGHTS, _EPOCH = "latest.weights.h5", "training_metadata.json"  # Keras writes them in this order
 
 
 def callbacks_of_stage(
@@ -20,8 +21,7 @@ def callbacks_of_stage(
 
 def has_backup(callbacks: Sequence[keras.callbacks.Callback], stage: str) -> bool:
     """Tell whether a run was killed in a stage; Keras removes the files when `fit` ends."""
-    folders = [Path(x.backup_dir) / stage for x in callbacks if _is_backup(x)]
-    return any(any(folder.iterdir()) for folder in folders if folder.is_dir())
+    return any(Path(x.backup_dir, stage, _EPOCH).exists() for x in callbacks if _is_backup(x))
 
 
 def _is_backup(callback: keras.callbacks.Callback) -> bool:
@@ -31,5 +31,8 @@ def _is_backup(callback: keras.callbacks.Callback) -> bool:
 def _in_folder(
     callback: keras.callbacks.BackupAndRestore, stage: str
 ) -> keras.callbacks.BackupAndRestore:
+    folder = Path(callback.backup_dir, stage)
+    if not (folder / _EPOCH).exists():  # killed in the first backup, of which nothing can be used
+        (folder / _WEIGHTS).unlink(missing_ok=True)
     settings = {key: getattr(callback, key) for key in _SETTINGS if hasattr(callback, key)}
-    return type(callback)(str(Path(callback.backup_dir) / stage), **settings)
+    return type(callback)(str(folder), **settings)

@@ -143,7 +143,7 @@ def train(folder: Path) -> None:
     keras.utils.set_random_seed(0)
     backbone = simple_cnn((32, 32, 3), 3, filters=(4, 8), mode="unit", include_top=False)
     model = build_classifier(backbone, 3, dropout=0)
-    backups = keras.callbacks.BackupAndRestore(folder / "backup")
+    backups = keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)
     losses = keras.callbacks.CSVLogger(folder / "losses.csv", append=True)
     fit = {"head_epochs": 5, "epochs": 10, "cache": False, "batch_size": len(images)}
     fine_tune(model, data, data, **fit, callbacks=[losses, backups], verbose=0)

@@ -54,7 +54,7 @@ def run(folder: Path, *callbacks: keras.callbacks.Callback, **options) -> keras.
     images = generator.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
     data = tf.data.Dataset.from_tensor_slices((images, np.eye(3)[np.arange(12) % 3])).batch(4)
     log = keras.callbacks.CSVLogger(folder / "log.csv", append=True)
-    backups = keras.callbacks.BackupAndRestore(folder / "backup")
+    backups = keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)
     counts = {"head_epochs": HEAD_EPOCHS, "epochs": EPOCHS}
     watching = [log, backups, *callbacks]
     try:
@@ -125,6 +125,40 @@ def test_a_process_that_was_killed_resumes(uninterrupted, tmp_path) -> None:
         for log in (uninterrupted(), rows(tmp_path))
     )
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+class KillInBackup(keras.callbacks.Callback):
+    """End the run in the middle of the backup of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        save = self.model.save_weights
+
+        def half(filepath, **options):
+            save(filepath, **options)
+            path = Path(filepath)
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            raise Killed
+
+        if epoch == self.epoch:
+            self.model.save_weights = half
+
+
+@pytest.mark.parametrize("cache", [True, False], ids=["cached", "not cached"])
+@pytest.mark.parametrize("epoch", [0, 1, HEAD_EPOCHS, HEAD_EPOCHS + 1])
+def test_killed_in_the_middle_of_a_backup(epoch, cache, uninterrupted, tmp_path) -> None:
+    """A backup in part is none: the one before it holds, or the beginning of the head's stage."""
+    with pytest.raises(Killed):
+        run(tmp_path, KillInBackup(epoch), cache=cache)
+    history = run(tmp_path, cache=cache)
+
+    begin = 0 if epoch == HEAD_EPOCHS else epoch
+    assert list(range(begin, HEAD_EPOCHS + EPOCHS)) == history.epoch
+    expected = uninterrupted(cache=cache)
+    assert expected[begin:] == rows(tmp_path)[begin - len(expected) :]
 
 
 def test_a_run_that_has_ended_leaves_no_backup(tmp_path) -> None:
