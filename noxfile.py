@@ -199,6 +199,15 @@ def fuzz(session: nox.Session) -> None:
     run_quietly(session, "tests/faults/fuzz.py", *session.posargs)
 
 
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Break what must not fail in silence, a line at a time; name what no test notices. An hour."""
+    install(session, "tests", "backends")
+    session.install("mutmut>=3.8.1")
+    session.run("mutmut", "run", *session.posargs, env=QUIET)
+    session.run("python", ".ci/mutation_score.py", env=QUIET)
+
+
 @nox.session(venv_backend="uv")
 def minimums(session: nox.Session) -> None:
     """Run the test suite with the lowest versions that pyproject.toml allows. It needs uv."""
