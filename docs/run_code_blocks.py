@@ -56,8 +56,13 @@ def run_in(folder: Path | str, page: Path) -> None:
         exec(compile(code_of(page), str(page), "exec"), {"__name__": "__main__"})
 
 
+def run(page: Path) -> None:
+    """Execute the blocks of a page in a folder of its own, and leave nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_in(folder, page)
+
+
 if __name__ == "__main__":
     chosen = [Path(name).resolve() for name in sys.argv[1:]] or pages()
     for page in tqdm(chosen, "pages"):
-        with tempfile.TemporaryDirectory() as folder:
-            run_in(folder, page)
+        run(page)

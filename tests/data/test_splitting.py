@@ -383,6 +383,17 @@ class TestArrays:
 
         assert [6, 2, 2] == [len(images) for images, _ in split]
 
+    def test_without_stratifying(self):
+        """The same rows as of a table; a class with one image is no obstacle."""
+        targets = np.repeat([0, 1], [60, 1])
+        table = table_of({"a": 60, "rare": 1}).sort_values("file_paths")
+
+        arrays = split_arrays(np.arange(61), targets, stratify=False, random_state=5)
+
+        tables = split_table(table, stratify=False, random_state=5)
+        for part, (rows, _) in zip(tables, arrays, strict=True):
+            assert list(part.index) == list(table.index[rows])
+
     def test_lengths_that_differ(self):
         """As many targets as images are needed."""
         text = (
@@ -409,6 +420,11 @@ class TestErrors:
             split_table(
                 table_of({"a": 60, "rare": 2}), validation_size=13, test_size=12, random_state=0
             )
+
+    def test_part_too_small(self):
+        """A part of one image can't hold one of each of two classes."""
+        with pytest.raises(ValueError, match=r"60 image\(s\) of 'a' for parts of 119, 0, 1 images"):
+            split_table(table_of({"a": 60, "b": 60}), validation_size=0, test_size=1)
 
     def test_class_too_small_in_arrays(self):
         """For arrays the class is named by its number."""

@@ -154,7 +154,7 @@ def test_the_losses_are_those_of_single_batches() -> None:
     for start in range(0, 500, 50):
         model.reset_metrics()
         batch = images[start : start + 50], targets[start : start + 50]
-        expected.append(model.train_on_batch(*batch, return_dict=True)["loss"])
+        expected.append(float(model.train_on_batch(*batch, return_dict=True)["loss"]))
 
     assert len(set(expected)) == 10
     np.testing.assert_allclose(found.losses, expected, rtol=1e-6)
