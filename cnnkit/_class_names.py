@@ -23,12 +23,16 @@ def class_names_in(model: Any) -> list[str] | None:
     for layer in reversed(getattr(model, "layers", [])):
         _, mark, names = layer.name.rpartition(_MARK)
         if mark:
-            return [unquote(name.replace("-", "%")) for name in names.split(".")]
+            return [_decoded(name) for name in names.split(".")]
     return None
 
 
+def _decoded(name: str) -> str:
+    return unquote(name.replace("-", "%"), errors="surrogateescape")
+
+
 def _encoded(name: str) -> str:
-    text = quote(str(name), safe="")
+    text = quote(str(name), safe="", errors="surrogateescape")  # folders may be called anything
     for sign, code in _KEPT_BY_QUOTE.items():
         text = text.replace(sign, code)
     return text.replace("%", "-")

@@ -74,6 +74,23 @@ def check_distribution(model: Any) -> None:
         raise ValueError(msg)
 
 
+def check_batches(model: Any, name: str, batch_size: int, images: int | None) -> None:
+    """Raise a ValueError for batches that several devices can't share, on TensorFlow.
+
+    Keras ends in an error of shapes where the first doesn't divide evenly, and kills the process
+    where the last leaves a device without an image.
+    """
+    devices = _replicas(model)
+    last = (images or 0) % batch_size
+    if batch_size % devices or 0 < last < devices:
+        msg = (
+            f"`{name}` must have batches that {devices} devices can share: in equal parts, and of "
+            f"the last an image for each. Received: batches of {batch_size} images"
+            f"{f', the last of {last}' if last else ''}. Choose another batch_size."
+        )
+        raise ValueError(msg)
+
+
 def _replicas(model: Any) -> int:
     """Return how many devices share a batch, by the model's strategy or the scope it is in."""
     strategy = getattr(model, "distribute_strategy", None)

@@ -10,12 +10,23 @@ from __future__ import annotations
 import glob
 import os
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 HEADER = 128  # bytes, title and key in them
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system name the file; one that comes while writing doesn't."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def kept_file(
@@ -86,10 +97,11 @@ def _made(path: Path, title: bytes, key: str, fill: Callable[[BinaryIO], None]) 
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     file = part.open("x+b")
     try:
-        file.write(_header(title, key))
-        fill(file)
-        file.flush()
-        os.fsync(file.fileno())
+        with naming(path):
+            file.write(_header(title, key))
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
         with suppress(FileNotFoundError):  # another process has tidied up, see below
             part.replace(path)
     except BaseException:

@@ -45,12 +45,12 @@ def check_whole_number(name: str, value: object, *, least: int = 1) -> int:
     return number
 
 
-def check_whole_numbers(name: str, values: object) -> tuple[int, ...]:
-    """Return `values` as ints, or raise unless they are whole numbers of at least 1 in a list."""
+def check_whole_numbers(name: str, values: object, *, least: int = 1) -> tuple[int, ...]:
+    """Return `values` as ints, or raise unless they are whole numbers of so much in a list."""
     if isinstance(values, str) or not hasattr(values, "__iter__"):
         msg = f"`{name}` must be a list of whole numbers. Received: {name}={values!r}."
         raise TypeError(msg)
-    return tuple(check_whole_number(name, value) for value in values)
+    return tuple(check_whole_number(name, value, least=least) for value in values)
 
 
 def check_image_size(image_size: Any) -> tuple[int, int]:

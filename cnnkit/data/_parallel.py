@@ -18,6 +18,7 @@ def parallel_map(
     title: str,
     workers: int | None,
     progress: bool,
+    unit: str = "image",
 ) -> list[Result]:
     """Return `function(item)` for every item, in their order, from several threads.
 
@@ -30,7 +31,7 @@ def parallel_map(
         items,
         max_workers=workers or os.cpu_count(),
         desc=title,
-        unit="image",
+        unit=unit,
         disable=not progress,
     )
     return results

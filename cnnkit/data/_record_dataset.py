@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit._validation import check_one_of, check_whole_number, check_whole_numbers
 from cnnkit.data._batches import LABEL_MODES, TargetMaker, fresh_seed
 from cnnkit.data._duplicates import digest
 from cnnkit.data._parallel import parallel_map
@@ -112,6 +112,10 @@ def record_dataset(
 
 def _share(shard: Sequence[int], shards: int, service: str | None) -> range:
     """Return the numbers of the shards that a process reads."""
+    check_whole_numbers("shard", shard, least=0)
+    if len(shard) != 2:
+        msg = f"`shard` must be (number, count). Received: shard={shard!r}."
+        raise ValueError(msg)
     number, count = shard
     if service is not None and count != 1:
         msg = (
@@ -119,8 +123,6 @@ def _share(shard: Sequence[int], shards: int, service: str | None) -> range:
             f"Received: shard={tuple(shard)!r}."
         )
         raise ValueError(msg)
-    check_whole_number("shard", count)
-    check_whole_number("shard", number, least=0)
     if number >= count:
         msg = (
             "`shard` must be (number, count), with a number from 0 to count - 1. "
@@ -147,12 +149,12 @@ def _check_shards(
         if manifest.sha256[number] is None:
             return "was not written yet. Repeat the call of `write_records` to go on"
         if not os.path.isfile(path):  # noqa: PTH113  # as the other paths here
-            return "is missing. Delete records.json and all shards, and write them again"
+            return "is missing. Repeat the call of `write_records` to write it again"
         if verify and digest(path) != manifest.sha256[number]:
-            return "is damaged. Delete records.json and all shards, and write them again"
+            return "is damaged. Delete it, and repeat the call of `write_records`"
         return None
 
-    states = parallel_map(state, numbers, "verifying shards", None, progress and verify)
+    states = parallel_map(state, numbers, "verifying shards", None, progress and verify, "shard")
     for number, wrong in zip(numbers, states, strict=True):
         if wrong:
             msg = (

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cnnkit._kept_files import naming
 from cnnkit._validation import check_image_size, check_whole_number
 
 NAME = "records.json"
@@ -41,9 +42,13 @@ class Manifest:
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write `records.json` anew, all at once."""
-    part = directory / f"{NAME}.part"
-    part.write_text(json.dumps({"format": _FORMAT, **asdict(manifest)}, indent=1), "utf-8")
-    part.replace(directory / NAME)
+    path, part = directory / NAME, directory / f"{NAME}.part"
+    try:
+        with naming(path):
+            part.write_text(json.dumps({"format": _FORMAT, **asdict(manifest)}, indent=1), "utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from math import prod
@@ -45,7 +46,8 @@ def write_records(
     of 224 by 224 takes 150 kB.
 
     A run that was interrupted, even killed, can be repeated and goes on behind the last whole
-    shard; nothing else that lies in the directory is touched. The same table gives the same bytes,
+    shard; so does one whose shards have got lost since. Nothing else that lies in the directory is
+    touched. The same table gives the same bytes,
     whether interrupted or not.
 
     Row 0 stands in the first shard, row 1 in the second, and so on in turn. For training, shuffle
@@ -161,9 +163,13 @@ def _write_shards(
     folder: Path, manifest: Manifest, source: Source, workers: int | None, progress: bool
 ) -> None:
     """Write the shards that are missing, and note each."""
+
+    def is_to_write(number: int) -> bool:
+        return manifest.sha256[number] is None or not manifest.shard(folder, number).exists()
+
     for left in folder.glob(f"{PARTIAL}*"):  # by a killed run
         left.unlink()
-    missing = [number for number, told in enumerate(manifest.sha256) if told is None]
+    missing = [number for number in range(len(manifest.images)) if is_to_write(number)]
     count = sum(manifest.images[number] for number in missing)
     threads = ThreadPoolExecutor(workers or os.cpu_count())
     bar = tqdm(total=count, desc="writing records", unit="image", disable=not progress)
@@ -174,7 +180,8 @@ def _write_shards(
             places = range(number, source.length, len(manifest.images))
             examples = _in_turn(pool, partial(_example, source), places)
             sums: list[str] = []
-            whole(os.fspath(path), lambda part: sums.append(_written(part, examples, bar)))  # noqa: B023
+            with _told(path):
+                whole(os.fspath(path), lambda part: sums.append(_written(part, examples, bar)))  # noqa: B023
             manifest.sha256[number] = sums[0]
             write_manifest(folder, manifest)
 
@@ -188,21 +195,29 @@ def _in_turn(
         yield from pool.map(make, some)
 
 
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Make an error of TensorFlow one of the system, which names the file."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        msg = (
+            f"Could not write {os.fspath(path)!r}: {error.message}. Once the cause is removed, "
+            "repeat the call to go on from there."
+        )
+        raise OSError(msg) from error
+
+
 def _written(path: str, examples: Iterator[bytes], bar: Any) -> str:
     """Write a shard; return its checksum."""
     import tensorflow as tf
 
-    try:
-        with tf.io.TFRecordWriter(path) as writer:
-            for example in examples:
-                writer.write(example)
-                bar.update()
-    except tf.errors.OpError as error:
-        msg = (
-            f"Could not write records: {error.message}. Once the cause is removed, repeat the call "
-            "to go on from there."
-        )
-        raise OSError(msg) from error
+    with tf.io.TFRecordWriter(path) as writer:
+        for example in examples:
+            writer.write(example)
+            bar.update()
     with Path(path).open("rb") as file:
         os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -217,7 +232,7 @@ def _example(source: Source, place: int) -> bytes:
     whole = {}
     if source.class_names is not None and source.targets is not None:
         (number,) = _numbers(source, [place])
-        words["target_name"] = source.class_names[number].encode()
+        words["target_name"] = os.fsencode(source.class_names[number])
         whole["target"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[number]))
     for name, word in words.items():
         whole[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[word]))

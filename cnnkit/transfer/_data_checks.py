@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit._class_names import class_names_in
+from cnnkit._distribution import check_batches
 from cnnkit.preprocess._modes import scales_inside
 
 _ENOUGH = 16  # images: of two classes in random order, so many are alike once in 30,000 times
@@ -36,6 +37,12 @@ def batch_size_of(train: Any, batch_size: int) -> int:
     if isinstance(train, tuple):
         return batch_size
     return len(check_not_empty("train", train, batch_size)[0])
+
+
+def count_images(data: Any) -> int | None:
+    """Return the number of images in an epoch, or None where nothing tells it."""
+    images = data[0] if isinstance(data, tuple) else getattr(data, "file_paths", None)
+    return None if images is None else len(images)
 
 
 def fit_arguments(train: Any, batch_size: int) -> dict[str, Any]:
@@ -71,6 +78,7 @@ def check_data(model: keras.Model, name: str, data: Any, batch_size: int) -> Non
     """Raise a ValueError unless the data fits the model's scaling and classes."""
     check_kind(name, data)
     images, targets = _sample(name, data, batch_size)
+    check_batches(model, name, len(images), count_images(data))
     _check_scaling(model, name, images)
     _check_class_names(model, name, data)
     check_targets(model, name, targets)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cnnkit._distribution import check_distribution
+from cnnkit._distribution import check_batches, check_distribution
 from cnnkit._validation import check_whole_number
-from cnnkit.transfer._data_checks import batches_of, check_kind, check_not_empty
+from cnnkit.transfer._data_checks import batches_of, check_kind, check_not_empty, count_images
 from cnnkit.transfer._freezing import fresh_optimizer, renew_train_step
 
 _DIVERGED = 4.0  # times the smallest loss: nothing is learned beyond
@@ -92,7 +92,8 @@ def find_learning_rate(
     losses: list[float] = []
     check_kind("data", data)
     with _restored(model):
-        check_not_empty("data", data, batch_size)
+        first = check_not_empty("data", data, batch_size)
+        check_batches(model, "data", len(first[0]), count_images(data))
         batches = itertools.chain.from_iterable(
             batches_of(data, batch_size) for _ in itertools.count()
         )

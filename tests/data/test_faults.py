@@ -87,11 +87,13 @@ class TestTheDisk:
     """A disk that is full, or that can't be written to."""
 
     @writers
-    def test_full(self, photos, tmp_path, write):
+    @pytest.mark.parametrize("room", [100, 500])
+    def test_full(self, photos, tmp_path, write, room):
         """The photos stay, nothing is left in part, and a rerun with room succeeds."""
         before = state(photos)
-        with files_up_to(500), pytest.raises(OSError, match="File too large"):
+        with files_up_to(room), pytest.raises(OSError, match="File too large") as caught:
             write(photos, tmp_path)
+        assert str(tmp_path / "made") in str(caught.value)
         left = [path.name for path in (tmp_path / "made").rglob("*") if path.is_file()]
 
         assert state(photos) == before

@@ -166,10 +166,21 @@ class TestSharing:
         with pytest.raises(ValueError, match="8 shards.*Write them with shards=9"):
             read(write(shards=8), shard=(0, 3))
 
-    @pytest.mark.parametrize(("shard", "error"), [((2, 2), ValueError), ((0, 0), ValueError)])
+    @pytest.mark.parametrize(
+        ("shard", "error"),
+        [
+            ((2, 2), ValueError),
+            ((0, 0), ValueError),
+            ((-1, 2), ValueError),
+            ((0, 1, 2), ValueError),
+            ((0,), ValueError),
+            (0, TypeError),
+            ((0.0, 1), TypeError),
+        ],
+    )
     def test_wrong_numbers(self, write, shard, error):
         """Numbers run from 0 to the count."""
-        with pytest.raises(error, match="shard"):
+        with pytest.raises(error, match="`shard` must be"):
             read(write(shards=2), shard=shard)
 
     def test_not_with_a_service(self, write):
@@ -360,6 +371,21 @@ class TestWriting:
             name: kept for name, (kept, _) in expected.items()
         }
 
+    @pytest.mark.parametrize("lost", [[0], [1, 2]])
+    def test_writes_lost_shards_again(self, write, lost):
+        """As `record_dataset` says, where one is missing or damaged; the others stay."""
+        folder = write(shards=3)
+        expected = state(folder)
+        paths = shards_of(folder)
+        for number in lost:
+            paths[number].unlink()
+
+        write(folder, shards=3)
+        changed = [name for name, told in state(folder).items() if told != expected[name]]
+        contents = {name: kept for name, (kept, _) in expected.items()}
+        assert contents == {name: kept for name, (kept, _) in state(folder).items()}
+        assert len(lost) + 1 == len(changed)  # and records.json
+
     def test_shards_of_somebody(self, write, tmp_path):
         """Shards without a manifest are somebody's."""
         path = tmp_path / "images-00000-of-00001.tfrecord"
@@ -391,6 +417,15 @@ class TestWriting:
         bare = pd.DataFrame({"file_paths": [path]})
 
         assert len(arrays(read(write(rows=bare), label_mode=None))) == 1
+
+    def test_class_that_is_not_utf8(self, make_folder, write):
+        """A class folder may have such a name, too."""
+        (make_folder({"odd/a": 2, "odd/b": 2}) / "odd" / "b").rename(
+            make_folder({}) / "odd" / os.fsdecode(b"\xff")
+        )
+        folder = write(rows=list_images(make_folder({}) / "odd"))
+
+        assert ["a", os.fsdecode(b"\xff")] == read(folder).class_names
 
     def test_more_shards_than_images(self, write):
         """An empty shard serves nobody."""

@@ -222,6 +222,34 @@ class TestRefused:
         with pytest.raises(ValueError, match="gradient_accumulation_steps=2"):
             self.scan(model, data)
 
+    @pytest.mark.parametrize("train", [tune, scan])
+    @pytest.mark.parametrize(
+        ("rows", "batch_size", "told"),
+        [
+            (24, 9, "batches of 9 images, the last of 6"),
+            (24, 3, "batches of 3 images"),
+            (21, 10, "batches of 10 images, the last of 1"),
+            (9, 10, "batches of 9 images"),
+        ],
+    )
+    def test_batches(self, table, two, train, rows, batch_size, told):
+        """Batches that two devices can't share; Keras's own error tells nothing, or it crashes."""
+        data = image_dataset(table[:rows], SIZE, batch_size=batch_size)
+        with pytest.raises(ValueError, match=rf"that 2 devices can share: .* Received: {told}\. "):
+            train(self, two, data)
+
+    def test_batches_of_arrays(self, table, two):
+        """The same of arrays, whose batches `fine_tune` makes."""
+        images = np.zeros((21, *SIZE, 3), dtype=np.uint8), np.eye(3)[np.arange(21) % 3]
+        options = {"head_epochs": 1, "epochs": 0, "batch_size": 10}
+        with pytest.raises(ValueError, match="the last of 1"):
+            fine_tune(two, images, images, **options)
+
+    @pytest.mark.parametrize("rows", [20, 22, 23])
+    def test_last_batches_that_are_fine(self, table, two, rows):
+        """Even or not, if no device is without an image."""
+        self.tune(two, image_dataset(table[:rows], SIZE, batch_size=10))
+
     @pytest.mark.parametrize("options", [{"steps_per_execution": 2}, {"jit_compile": True}])
     def test_on_one_device(self, data, options):
         """On one device they are fine."""
