@@ -698,7 +698,11 @@ class TestNumbers:
         root = make_files("cat/a.png")
         (root / "dog").symlink_to("cat", target_is_directory=True)
 
-        with pytest.raises(ValueError, match="two names of one folder"):
+        text = (
+            f"`directory` must hold a folder for each class. Received: {str(root)!r} with two "
+            "names of one folder."
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
             renumber_files(root)
 
     def test_numbers_come_before_letters(self, make_files):
@@ -714,7 +718,7 @@ class TestNumbers:
         """A folder that holds no class folders is refused."""
         root = make_files("note.txt", *names)
 
-        with pytest.raises(ValueError, match="`directory` must hold a folder for each class"):
+        with pytest.raises(ValueError, match="^`directory` must hold .* with no folders.$"):
             renumber_files(root)
 
     def test_class_without_images(self, make_files):

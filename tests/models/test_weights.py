@@ -541,6 +541,18 @@ class TestHead:
         text = rf"{RULE}\. Received: gate without a layer\. {BUILD}"
         assert_refused(model, write(source, tmp_path), text, skip_head=True)
 
+    @pytest.mark.parametrize(
+        ("count", "told"), [(3, "conv0, conv1, conv2"), (4, "conv0, conv1, conv2 and 1 more")]
+    )
+    def test_three_names_are_told(self, count, told) -> None:
+        """And how many more there are."""
+        model = keras.Sequential([keras.Input(SHAPE)])
+        for number in range(count):
+            model.add(layers.Conv2D(2, 3, name=f"conv{number}"))
+        source = filled(keras.Sequential([keras.Input(SHAPE), layers.Conv2D(4, 3, name="other")]))
+
+        assert_refused(model, source, rf"Received: {told} without weights; other without a layer")
+
     def test_a_model_that_is_a_class(self) -> None:
         """A model without a graph has no feature maps that could be seen, and the error says so."""
         assert_refused(own(), filled(own()), "skip_head", skip_head=True)
@@ -988,9 +1000,11 @@ class TestFiles:
         torch = pytest.importorskip("torch")
         torch.save(content(torch), tmp_path / "model.pth")
 
-        assert_refused(
-            network(), tmp_path / "model.pth", r"^Could not read weights from '.*model\.pth': \S"
-        )
+        is_module = isinstance(content(torch), torch.nn.Module)
+        told = "is damaged, or holds more than weights" if is_module else "holds something else"
+        advice = r"Save `model.state_dict\(\)`.$"
+        text = rf"^Could not read weights from '.*model\.pth': it {told}.*\. {advice}"
+        assert_refused(network(), tmp_path / "model.pth", text)
 
     def test_a_file_of_no_weights(self, tmp_path) -> None:
         """An HDF5 file of something else is told from weights of another network."""
