@@ -220,6 +220,19 @@ class TestPlans:
 
             assert before == snapshot(root)
 
+    def test_five_taken_names_are_told(self):
+        """The error lists no more."""
+        with folder_of([f"a/{number}" for number in range(14)]) as root:
+            moves = {root / f"a/{number}": root / f"a/{number + 7}" for number in range(7)}
+            told = ", ".join(repr(f"{root}/a/{number}") for number in range(7, 11))
+            text = (
+                f"New names must be free. Received: {told} or {f'{root}/a/11'!r}, which another "
+                "file or folder has or would get too. Nothing was renamed; move it away first."
+            )
+
+            with pytest.raises(FileExistsError, match=f"^{re.escape(text)}$"):
+                renamed(root, moves, dry_run=False)
+
     @pytest.mark.parametrize("number", range(4))
     def test_hidden_name_that_is_taken(self, number):
         """A file with a hidden name that an earlier renaming has left is no obstacle for good."""
