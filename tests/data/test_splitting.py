@@ -421,6 +421,17 @@ class TestErrors:
                 table_of({"a": 60, "rare": 2}), validation_size=13, test_size=12, random_state=0
             )
 
+    @pytest.mark.parametrize("name", ["validation_size", "test_size"])
+    def test_fraction_of_an_image(self, name):
+        """A fraction gives an image, or is 0; 0.2 of five is one."""
+        text = rf"^`{name}` must be 0 or give an image\. Received: 0\.1 of 4 images\.$"
+        sizes = {"validation_size": 0, "test_size": 0}
+
+        split = split_table(table_of({"a": 5}), **sizes | {name: 0.2}, random_state=0)
+        assert [4, 1] == sorted((len(part) for part in split if len(part)), reverse=True)
+        with pytest.raises(ValueError, match=text):
+            split_table(table_of({"a": 4}), **sizes | {name: 0.1})
+
     def test_part_too_small(self):
         """A part of one image can't hold one of each of two classes."""
         with pytest.raises(ValueError, match=r"60 image\(s\) of 'a' for parts of 119, 0, 1 images"):

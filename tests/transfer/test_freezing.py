@@ -224,9 +224,36 @@ def test_an_unknown_name_is_refused_with_the_closest(classifier) -> None:
     """A name that matches nothing is an error."""
     with pytest.raises(
         ValueError,
-        match=r"`names` must name layers of the model.*\['conv3'\]. The closest: conv[12]",
+        match=r"^`names` must name layers of the model\. Received: \['conv3'\]\. "
+        r"The closest: conv[12], conv[12]\.$",
     ):
         freeze(classifier, names=["conv1", "conv3"])
+
+
+def test_three_close_names_are_told(backbone) -> None:
+    """The error lists no more, of `bn1`, `bn2`, `conv1`, `conv2` and the like."""
+    x = backbone.output
+    for name in ("conv3", "conv4"):
+        x = keras.layers.Conv2D(4, 1, name=name)(x)
+    with pytest.raises(ValueError, match=r"The closest: conv\d, conv\d, conv\d\.$"):
+        freeze(keras.Model(backbone.input, x), names=["conv9"])
+
+
+@pytest.mark.parametrize("function", [freeze, unfreeze])
+@pytest.mark.parametrize(
+    ("argument", "what", "where"),
+    [
+        ("names", "layers of the model", r"model\.summary\(\)"),
+        ("blocks", "blocks of the model", r"list_blocks\(model\)"),
+    ],
+)
+def test_a_name_that_is_close_to_none_is_refused(
+    function, argument, what, where, classifier
+) -> None:
+    """The error says where the names are."""
+    text = rf"^`{argument}` must name {what}\. Received: \['zzz'\]\. See `{where}`\.$"
+    with pytest.raises(ValueError, match=text):
+        function(classifier, **{argument: ["zzz"]})
 
 
 def test_a_failed_call_changes_nothing(classifier) -> None:
@@ -325,7 +352,8 @@ def test_a_choice_that_leaves_nothing_to_train_is_refused(choice, classifier) ->
     with pytest.raises(
         ValueError,
         match=r"must leave something to train\. Received: a choice that holds all 5 layers that "
-        r"train\. Choose fewer, or write `freeze\(model\)`",
+        r"train\. Choose fewer, or write `freeze\(model\)` to freeze all and then `unfreeze` "
+        r"some\.$",
     ):
         freeze(classifier, **choice)
 
@@ -409,8 +437,8 @@ def test_a_block_in_place_of_a_layer_is_refused_with_the_way(function, choice) -
         model = vggnet((32, 32, 3), depth=11)
     with pytest.raises(
         ValueError,
-        match=r"must name layers of the model\. Received: \['block2'\], where 'block2' is a "
-        r"block\. Write blocks=\['block2'\]\.",
+        match=rf"^`{next(iter(choice))}` must name layers of the model\. Received: \['block2'\], "
+        r"where 'block2' is a block\. Write blocks=\['block2'\]\.",
     ):
         function(model, **choice)
 
