@@ -46,7 +46,7 @@ def check_whole_number(name: str, value: object, *, least: int = 1) -> int:
 
 
 def check_whole_numbers(name: str, values: object, *, least: int = 1) -> tuple[int, ...]:
-    """Return `values` as ints, or raise unless they are whole numbers of so much in a list."""
+    """Return `values` as ints, or raise unless they are whole numbers of at least `least`."""
     if isinstance(values, str) or not hasattr(values, "__iter__"):
         msg = f"`{name}` must be a list of whole numbers. Received: {name}={values!r}."
         raise TypeError(msg)

@@ -47,8 +47,7 @@ def write_records(
 
     A run that was interrupted, even killed, can be repeated and goes on behind the last whole
     shard; so does one whose shards have got lost since. Nothing else that lies in the directory is
-    touched. The same table gives the same bytes,
-    whether interrupted or not.
+    touched. The same table gives the same bytes, whether interrupted or not.
 
     Row 0 stands in the first shard, row 1 in the second, and so on in turn. For training, shuffle
     the table before, by `table.sample(frac=1, random_state=0)`: `record_dataset` shuffles what is
