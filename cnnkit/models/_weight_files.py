@@ -74,7 +74,7 @@ def _some(layers: Layers) -> Layers:
 
 def layers_of_model(model: keras.Model) -> Layers:
     """Return all layers with weights of a model, by their names."""
-    head = {*head_of(model), ""} if has_outputs(model) else None
+    head = head_of(model) if has_outputs(model) else None
     return {
         name: SourceLayer(
             layer.get_weights(), layer.get_config(), None if head is None else name in head

@@ -367,6 +367,25 @@ class TestKills:
 
         assert steps > 100
 
+    @pytest.mark.parametrize("change", ["one more", "one less"])
+    def test_changed_after_a_kill(self, change):
+        """What somebody put under a new name since is left alone; one that is gone stays gone."""
+        with folder_of(["a/1", "a/2"]) as root:
+            before = snapshot(root)
+            moves = {root / "a/1": root / "a/3", root / "a/2": root / "a/4"}
+            with failing(4, operations=["rename"], forever=True), suppress(Killed):
+                renamed(root, moves, dry_run=False)
+            if change == "one more":
+                (root / "a/4").write_text("new")
+                before["a/4"] = b"new"
+            else:
+                (root / "a/3").unlink()
+                del before["a/1"]
+
+            settle(root)
+
+            assert before == snapshot(root)
+
     def test_listing_after_a_kill(self):
         """A folder with files under hidden names isn't listed as if they were gone."""
         refusals = 0

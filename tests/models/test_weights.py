@@ -553,6 +553,30 @@ class TestHead:
 
         assert_refused(model, source, rf"Received: {told} without weights; other without a layer")
 
+    @every_file_of_weights
+    def test_auxiliary_heads(self, write, tmp_path) -> None:
+        """GoogLeNet's auxiliary heads are heads, also in a file that tells names alone."""
+        x = inputs = keras.Input(SHAPE)
+        x = layers.Conv2D(4, 3, name="conv")(x)
+        aside = layers.GlobalMaxPooling2D()(layers.Conv2D(2, 1, name="aux1_conv")(x))
+        main = layers.Dense(2, name="predictions")(layers.GlobalMaxPooling2D()(x))
+        source = filled(keras.Model(inputs, [main, aside]))
+        model = keras.Model(inputs, layers.Conv2D(4, 3, name="conv")(inputs))
+
+        report = load_weights(model, write(source, tmp_path), skip_head=True)
+
+        assert {"aux1_conv", "predictions"} == set(report.unused)
+
+    @pytest.mark.parametrize("write", [itself, weights_saved], ids=["model", ".weights.h5"])
+    def test_a_source_that_is_a_class(self, write, tmp_path) -> None:
+        """Dense layers of a source without a graph may be its head."""
+        source = filled(own())
+        model = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(2, 3, name="conv")])
+
+        report = load_weights(model, write(source, tmp_path), skip_head=True)
+
+        assert LoadedWeights(loaded=["conv"], skipped=[], unused=["dense"]) == report
+
     def test_a_model_that_is_a_class(self) -> None:
         """A model without a graph has no feature maps that could be seen, and the error says so."""
         assert_refused(own(), filled(own()), "skip_head", skip_head=True)

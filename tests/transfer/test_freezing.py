@@ -84,11 +84,13 @@ def test_a_nested_backbone_is_frozen_by_its_name(nested) -> None:
 
 
 def test_layers_of_a_frozen_nested_backbone_can_be_unfrozen(nested, data, changes) -> None:
-    """A frozen container does not hide its unfrozen layer."""
-    nested.get_layer("backbone").trainable = False
+    """A frozen container does not hide its unfrozen layer, nor does it say that none trains."""
+    backbone = nested.get_layer("backbone")
+    backbone.trainable = False
     unfreeze(nested, names=["conv2"])
     images, targets = data
 
+    assert backbone.get_layer("conv2").weights == backbone.trainable_weights
     assert {"conv2", nested.layers[-1].name} == changes(nested, images, targets.argmax(axis=1))
 
 
