@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 HEADER = 128  # bytes, title and key in them
+_TOKEN = "[0-9a-f]" * 8  # what `secrets.token_hex(4)` gives
 
 
 @contextmanager
@@ -109,7 +110,9 @@ def _made(path: Path, title: bytes, key: str, fill: Callable[[BinaryIO], None]) 
             file.close()
         part.unlink(missing_ok=True)
         raise
-    for left in path.parent.glob(f"{glob.escape(path.name)}.*.part"):  # by one that was killed
+    for left in path.parent.glob(
+        f"{glob.escape(path.name)}.{_TOKEN}.part"
+    ):  # by one that was killed
         with suppress(OSError):
             left.unlink()
     return file

@@ -114,6 +114,10 @@ class TestJournal:
             [["../stolen.txt", "../private.txt"]],
             [["a/../../stolen.txt", "a/../../private.txt"]],
             [["{root}/stolen.txt", "{root}/private.txt"]],
+            [[".", "."]],
+            [[".", "b"]],
+            [["a", "."]],
+            [["a", ".."]],
         ],
     )
     def test_leads_outside(self, photos, phase, moves):

@@ -114,18 +114,19 @@ def image_dataset(
         check_whole_number("workers", workers, least=0)
     _check_belongs(source, image_size, class_names, cache)
     keeps_batches = cache == "memory" and transform is None and not shuffle
+    reading = {
+        "image_size": image_size,
+        "color_mode": color_mode,
+        "crop_to_aspect_ratio": crop_to_aspect_ratio,
+        "pad_to_aspect_ratio": pad_to_aspect_ratio,
+    }
     if isinstance(source, tuple):
         given, skipped = array_source(source, label_mode, class_names), None
     else:
         given, skipped = _table_images(
             source,
             label_mode,
-            {
-                "image_size": image_size,
-                "color_mode": color_mode,
-                "crop_to_aspect_ratio": crop_to_aspect_ratio,
-                "pad_to_aspect_ratio": pad_to_aspect_ratio,
-            },
+            reading,
             None if keeps_batches else cache,
             on_error,
             {"workers": None if workers is None else max(1, workers), "progress": progress},
@@ -156,16 +157,16 @@ def image_dataset(
             make,
             given.length,
             batch_size,
-            partial(_identity, given, source),
+            partial(_identity, given, source, reading),
             lambda array: batched(ArrayMaker(array, make.seed), cached=False),
         )
     return dataset
 
 
-def _identity(given: Source, source: Any) -> str:
+def _identity(given: Source, source: Any, reading: dict[str, Any]) -> str:
     """Return what tells images from other images."""
     if given.file_paths is not None:
-        return key_of_files(given.file_paths, ())
+        return key_of_files(given.file_paths, list(reading.values()))
     return hashlib.sha256(np.ascontiguousarray(source[0]).data).hexdigest()
 
 

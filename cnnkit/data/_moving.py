@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cnnkit._kept_files import naming
 from cnnkit._validation import listed
 
 JOURNAL = ".cnnkit-moves.json"
@@ -135,7 +136,8 @@ def _write_journal(root: Path, phase: str, moves: Moves) -> None:
     """Write the journal whole or not at all."""
     names = [[os.path.relpath(path, root) for path in move] for move in moves.items()]
     partial = root / _PARTIAL
-    partial.write_text(json.dumps({"phase": phase, "moves": names}), encoding="ascii")
+    with naming(partial):
+        partial.write_text(json.dumps({"phase": phase, "moves": names}), encoding="ascii")
     partial.replace(root / JOURNAL)
 
 
@@ -148,7 +150,11 @@ def _read_journal(root: Path) -> tuple[str, Moves]:
         phase = journal["phase"]
     except (KeyError, TypeError, ValueError):
         phase, moves = "", {}
-    leaving = [old for old, new in moves.items() if old.parent != new.parent or not _stays(old)]
+    leaving = [
+        move
+        for move in moves.items()
+        if move[0].parent != move[1].parent or not all(map(_stays, move))
+    ]
     if phase not in ("out", "in") or leaving:
         msg = (
             "The journal of a renaming must be as it was written, with names inside its folder. "
@@ -160,5 +166,5 @@ def _read_journal(root: Path) -> tuple[str, Moves]:
 
 
 def _stays(path: Path) -> bool:
-    """Tell whether a relative path leads nowhere else than into its folder."""
-    return not path.is_absolute() and ".." not in path.parts
+    """Tell whether a path leads to something in its folder, and nowhere else."""
+    return path.name != "" and not path.is_absolute() and ".." not in path.parts

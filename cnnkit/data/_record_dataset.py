@@ -19,6 +19,7 @@ from cnnkit.data._record_manifest import Manifest, read_manifest
 
 _SHUFFLED = 2**26  # bytes of images among which the next is drawn
 _OPEN = 16  # shards read at a time when their order doesn't matter
+_OPEN_BESIDE = 64  # files that a process with TensorFlow has open anyway
 
 
 def record_dataset(
@@ -67,7 +68,8 @@ def record_dataset(
     Raises:
         FileNotFoundError: If the directory holds no records.
         ValueError: If a shard is missing, unfinished or damaged, with its path; if the number of
-            shards isn't a multiple of `count`; or if an argument has the wrong form.
+            shards isn't a multiple of `count`; if there are more than the system lets be open at a
+            time, without `shuffle`; or if an argument has the wrong form.
 
     Example:
         >>> import tempfile, PIL.Image
@@ -98,6 +100,7 @@ def record_dataset(
         seed = fresh_seed(seed)
         records = _shuffled(paths, math.prod(manifest.shape), seed, in_turn=service is not None)
     else:
+        _check_open_files(len(paths))
         records = _in_order(paths)
     drops = drop_remainder and service is None  # each worker of a service has a last batch
     batches = records.take(length).batch(batch_size, drop_remainder=drops)
@@ -150,7 +153,10 @@ def _check_shards(
             return "was not written yet. Repeat the call of `write_records` to go on"
         if not os.path.isfile(path):  # noqa: PTH113  # as the other paths here
             return "is missing. Repeat the call of `write_records` to write it again"
-        if verify and digest(path) != manifest.sha256[number]:
+        found = digest(path) if verify else manifest.sha256[number]
+        if found == path:
+            return "can't be read. Look at the disk and at its permissions"
+        if found != manifest.sha256[number]:
             return "is damaged. Delete it, and repeat the call of `write_records`"
         return None
 
@@ -182,6 +188,22 @@ def _check_order(manifest: Manifest) -> None:
             UserWarning,
             stacklevel=3,
         )
+
+
+def _check_open_files(shards: int) -> None:
+    """Raise a ValueError if a process may not have so many shards open at a time."""
+    try:
+        import resource
+    except ImportError:  # on Windows, which has another limit
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and shards + _OPEN_BESIDE > limit:
+        msg = (
+            "In the order of the table, all shards are read in turn, and so are open at a time. "
+            f"Received: {shards} shards, where the system allows a process {limit} open files. "
+            "Pass shuffle=True, raise the limit (`ulimit -n`), or write fewer, larger shards."
+        )
+        raise ValueError(msg)
 
 
 def _in_order(paths: list[str]) -> Any:

@@ -67,7 +67,7 @@ def read_manifest(directory: Path) -> Manifest:
         raise FileNotFoundError(msg)
     try:
         return _checked(json.loads(path.read_text("utf-8")))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         msg = (
             f"{NAME} must be as `write_records` made it. Received: {os.fspath(path)!r}, in which "
             f"something is missing or wrong: {error!r}. Write the records again, elsewhere."

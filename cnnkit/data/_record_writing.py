@@ -71,7 +71,8 @@ def write_records(
 
     Raises:
         FileExistsError: If the directory holds records of other images, or of another size or
-            number, or of files that have changed since.
+            number, of files that have changed or moved since, or by other versions of cnnkit,
+            OpenCV or Pillow, which may read other pixels.
         ImageReadError: If a file can't be read, with its path and its place. `check_images` finds
             all of them beforehand.
         OSError: If a shard can't be written. Nothing half-written is left.
@@ -126,7 +127,7 @@ def _planned(source: Source, shards: int | None, reading: list[object]) -> Manif
     return Manifest(
         key=key_of_files(source.file_paths or [], described),
         shape=source.shape,
-        class_names=source.class_names,
+        class_names=None if source.targets is None else source.class_names,
         in_class_order=0 < changes < len(set(numbers)),
         images=[len(range(number, source.length, shards)) for number in range(shards)],
         sha256=[None] * shards,
@@ -145,7 +146,10 @@ def _opened(folder: Path, planned: Manifest) -> Manifest:
         found = read_manifest(folder)
         if found.key == planned.key:
             return found
-        others = "records of other images, sizes or numbers of shards, or of files since changed"
+        others = (
+            "records of other images, sizes or numbers of shards, of files that have changed or "
+            "moved since, or by other versions of cnnkit, OpenCV or Pillow"
+        )
     elif not any(folder.glob("images-*.tfrecord")):
         write_manifest(folder, planned)
         return planned

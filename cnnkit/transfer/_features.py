@@ -163,34 +163,28 @@ def _run(
         raise ValueError(msg)
     kind = np.dtype(bottom.output.dtype if bottom.output.dtype != "bfloat16" else "float32")
 
-    def fill(features: NDArray[Any]) -> None:
+    def fill(keep: Callable[[int, NDArray[Any]], object]) -> None:
         done = 0
         bar = tqdm(total=length, desc="features", disable=not progress, unit="image")
         with bar, forward(bottom) as run:
             for images in batches:
-                features[done : done + len(images)] = run(images)
+                keep(done, np.ascontiguousarray(run(images), kind))
                 done += len(images)
                 bar.update(len(images))
 
     if cache == "memory":
         features = np.empty(shape, kind)
-        fill(features)
+        fill(lambda done, some: features.__setitem__(slice(done, done + len(some)), some))
         return features
     path = checked_path(cache, _TITLE, "cache_features")
     whole = _key_of_model(bottom, key, shape)
-    write = partial(_fill_file, fill, shape, kind)
+
+    def write(file: BinaryIO) -> None:
+        # Not through a memmap: on a full disk that ends the process.
+        fill(lambda _, some: file.write(some.tobytes()))
+
     with kept_file(path, _TITLE, whole, int(np.prod(shape)) * kind.itemsize, write) as file:
         return np.memmap(file, dtype=kind, mode="r", offset=HEADER, shape=shape)
-
-
-def _fill_file(
-    fill: Callable[[NDArray[Any]], None], shape: tuple[int, ...], kind: Any, file: BinaryIO
-) -> None:
-    file.flush()
-    file.truncate(HEADER + int(np.prod(shape)) * kind.itemsize)
-    features = np.memmap(file, dtype=kind, mode="r+", offset=HEADER, shape=shape)
-    fill(features)
-    features.flush()
 
 
 def _key_of(images: Images) -> str:
@@ -202,8 +196,8 @@ def _key_of(images: Images) -> str:
 
 def _key_of_model(bottom: keras.Model, key: str, shape: tuple[int, ...]) -> str:
     """Return a number for what a model makes of images."""
-    told = [layer.get_config() for layer in leaf_layers(bottom)]
-    digest = hashlib.sha256(json.dumps((key, shape, told), default=str).encode())
+    told = bottom.get_config() | {"name": None}  # Keras numbers models that have none
+    digest = hashlib.sha256(json.dumps((key, shape, told), default=repr).encode())
     for weight in bottom.weights:
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).data)
     return digest.hexdigest()

@@ -114,7 +114,9 @@ def fine_tune(
             _set_stage(model, history.stage, head_names)
             with scope_of(model):
                 renew_train_step(model, _one_cycle(rate, steps * count))
-            start = _next_epoch(history, head_epochs)
+            start = (
+                0 if history.stage == "head" else head_epochs
+            )  # when that was stopped early, too
             cut = cut_for(model, (train, validation), cache) if history.stage == "head" else None
             running: dict[str, Any] = {
                 "initial_epoch": start,
@@ -153,12 +155,14 @@ def _fit(
     running: dict[str, Any],
 ) -> None:
     """Train what isn't frozen, on features where there is a cut."""
-    if cut is not None:
-        fit_on_features(model, cut, train, validation, batch_size=batch_size, **running)
-    else:
-        options = fit_arguments(train, batch_size)
-        model.fit(validation_data=validation, **options, **running)
-    model._initial_epoch = None  # Keras would start the next `fit` where it resumed this one
+    try:
+        if cut is not None:
+            fit_on_features(model, cut, train, validation, batch_size=batch_size, **running)
+        else:
+            options = fit_arguments(train, batch_size)
+            model.fit(validation_data=validation, **options, **running)
+    finally:
+        model._initial_epoch = None  # Keras would start the next `fit` where it resumed this one
 
 
 def _check_callbacks(callbacks: Any) -> None:
@@ -224,13 +228,6 @@ def _one_cycle(peak: float, steps: int) -> keras.optimizers.Optimizer:
         warmup_steps=warm_up,
     )
     return keras.optimizers.Adam(schedule)
-
-
-def _next_epoch(history: "_History", head_epochs: int) -> int:
-    """Return the number of the epoch that a stage begins with."""
-    if history.epoch:
-        return history.epoch[-1] + 1
-    return head_epochs if history.stage == "all" else 0  # the head's may have been left out
 
 
 class _BestWeights(keras.callbacks.Callback):

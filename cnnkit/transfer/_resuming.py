@@ -1,5 +1,7 @@
 """Going on with a run of several stages that was killed, by Keras's own backups."""
 
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +23,8 @@ def callbacks_of_stage(
 
 def has_backup(callbacks: Sequence[keras.callbacks.Callback], stage: str) -> bool:
     """Tell whether a run was killed in a stage; Keras removes the files when `fit` ends."""
-    return any(Path(x.backup_dir, stage, _EPOCH).exists() for x in callbacks if _is_backup(x))
+    files = [Path(x.backup_dir, stage, _EPOCH) for x in callbacks if _is_backup(x)]
+    return any(_is_whole(file) or _is_whole(_earlier(file)) for file in files)
 
 
 def _is_backup(callback: keras.callbacks.Callback) -> bool:
@@ -32,7 +35,29 @@ def _in_folder(
     callback: keras.callbacks.BackupAndRestore, stage: str
 ) -> keras.callbacks.BackupAndRestore:
     folder = Path(callback.backup_dir, stage)
-    if not (folder / _EPOCH).exists():  # killed in the first backup, of which nothing can be used
-        (folder / _WEIGHTS).unlink(missing_ok=True)
+    if not _is_whole(folder / _EPOCH):
+        _back_to_earlier(folder)
     settings = {key: getattr(callback, key) for key in _SETTINGS if hasattr(callback, key)}
     return type(callback)(str(folder), **settings)
+
+
+def _back_to_earlier(folder: Path) -> None:
+    """Put the backup before in the place of one that was cut short; of the first, nothing stays."""
+    for file in (folder / _WEIGHTS, folder / _EPOCH):
+        file.unlink(missing_ok=True)
+        if _earlier(file).exists():
+            shutil.copyfile(_earlier(file), file)
+
+
+def _earlier(file: Path) -> Path:
+    """Return where `double_checkpoint=True` keeps the backup before."""
+    return file.with_name(f"{file.name}.bkp")
+
+
+def _is_whole(file: Path) -> bool:
+    """Tell whether a backup was written to its end, where the number of the epoch stands."""
+    try:
+        json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return False
+    return True

@@ -1,6 +1,8 @@
 """Fixtures of the data tests: small images whose pixels tell which file they are."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,27 @@ from PIL import Image
 
 WriteImage = Callable[..., Path]
 LevelTable = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def system_limit() -> Callable[..., Any]:
+    """Return a context manager: with FSIZE no file grows larger, with NOFILE no more are open."""
+    resource = pytest.importorskip("resource", reason="this system has no limits to set")
+
+    @contextmanager
+    def limited(**limits: int) -> Iterator[None]:
+        ((name, limit),) = limits.items()
+        which = getattr(resource, f"RLIMIT_{name}")
+        before, writes = resource.getrlimit(which), sys.dont_write_bytecode
+        sys.dont_write_bytecode = True  # Python would keep a part of a module it imports meanwhile
+        resource.setrlimit(which, (limit, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(which, before)
+            sys.dont_write_bytecode = writes
+
+    return limited
 
 
 @pytest.fixture

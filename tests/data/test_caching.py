@@ -697,19 +697,13 @@ class TestInterrupted:
         assert levels_of(opened(table, cache)) == LEVELS
 
     @pytest.mark.parametrize("has_old", [False, True])
-    def test_disk_is_full(self, table, cache, has_old):
+    def test_disk_is_full(self, table, cache, has_old, system_limit):
         """A write that fails is told; an earlier cache stays, nothing else is left."""
-        resource = pytest.importorskip("resource")
         if has_old:
             opened(table[::-1], cache)
         before = cache.read_bytes() if has_old else b""
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
-        try:
-            with pytest.raises(OSError, match="File too large"):
-                opened(table, cache)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        with system_limit(FSIZE=600), pytest.raises(OSError, match="File too large"):
+            opened(table, cache)
 
         assert ([cache.name] if has_old else []) == beside(cache)
         assert before == (cache.read_bytes() if has_old else b"")
@@ -848,6 +842,17 @@ class TestProcesses:
         ours, both = parts
         assert [1, 2] == [len(ours), len(both)]
         assert ours.items() <= both.items()
+
+    def test_another_makes_a_cache_of_a_longer_name(self, table, cache, at_read):
+        """Tidying up takes what was left of this cache, and of no other."""
+        longer, own = cache.with_name(f"{cache.name}.v2"), cache.with_name(f"{cache.name}.x.part")
+        own.write_text("mine")
+        at_read(lambda: opened(table, cache, workers=1))
+
+        opened(table, longer, workers=1)
+
+        assert longer.exists()
+        assert own.read_text() == "mine"
 
     def test_another_reads_another_table(self, table, cache, at_read):
         """Whoever is given the same path by mistake mixes nothing up."""

@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from cnnkit.data import (
     load_images,
     predict_images,
     record_dataset,
+    rename_classes,
     renumber_files,
     split_folder,
     split_table,
@@ -30,7 +30,6 @@ from cnnkit.exceptions import ImageReadError
 from cnnkit.models import simple_cnn
 from cnnkit.transfer import cache_features, freeze
 
-resource = pytest.importorskip("resource", reason="this system has no limits to set")
 SIZE = (8, 8)
 QUIET = {"progress": False}
 
@@ -51,17 +50,6 @@ def state(folder):
         for path in folder.rglob("*")
         if path.is_file()
     )
-
-
-@contextmanager
-def files_up_to(size):
-    """Let no file grow beyond a size: writing fails as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 WRITERS = {
@@ -88,10 +76,10 @@ class TestTheDisk:
 
     @writers
     @pytest.mark.parametrize("room", [100, 500])
-    def test_full(self, photos, tmp_path, write, room):
+    def test_full(self, photos, tmp_path, system_limit, write, room):
         """The photos stay, nothing is left in part, and a rerun with room succeeds."""
         before = state(photos)
-        with files_up_to(room), pytest.raises(OSError, match="File too large") as caught:
+        with system_limit(FSIZE=room), pytest.raises(OSError, match="File too large") as caught:
             write(photos, tmp_path)
         assert str(tmp_path / "made") in str(caught.value)
         left = [path.name for path in (tmp_path / "made").rglob("*") if path.is_file()]
@@ -100,6 +88,14 @@ class TestTheDisk:
         assert [name for name in left if name != "records.json"] == []
         write(photos, tmp_path)
         assert any(path.is_file() for path in (tmp_path / "made").rglob("*"))
+
+    def test_full_while_renaming(self, photos, system_limit):
+        """The journal comes first: without it nothing is renamed, and it is named."""
+        before = state(photos)
+        with system_limit(FSIZE=10), pytest.raises(OSError, match=r"cnnkit-moves\.json"):
+            rename_classes(photos, {"a": "z"})
+
+        assert state(photos) == before
 
     @writers
     def test_no_place_for_a_folder(self, photos, tmp_path, write):

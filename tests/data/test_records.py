@@ -1,5 +1,7 @@
 """Records: the same pixels and targets as `image_dataset` gives, and files that can be trusted."""
 
+import errno
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -101,6 +103,13 @@ class TestTheSameAsImageDataset:
 
         assert_same(image_dataset(bare, SIZE, label_mode=None), read(folder, label_mode=None))
         assert read(folder, label_mode=None).class_names is None
+        with pytest.raises(ValueError, match="must be None for records without classes"):
+            read(folder)
+
+    def test_without_numbers(self, table, write):
+        """A column of names alone is no target."""
+        folder = write(rows=table.drop(columns="targets"))
+
         with pytest.raises(ValueError, match="must be None for records without classes"):
             read(folder)
 
@@ -344,7 +353,7 @@ class TestWriting:
         folder = write()
         os.utime(table["file_paths"][0], (1, 1))
 
-        with pytest.raises(FileExistsError, match="since changed"):
+        with pytest.raises(FileExistsError, match="that have changed"):
             write(folder)
 
     @pytest.mark.parametrize("swapped", [{"c": "d"}, {"a": "b", "b": "a"}])
@@ -496,6 +505,26 @@ class TestDamage:
         with pytest.raises(ValueError, match="00000-of-00002.tfrecord'.*is missing"):
             read(folder, verify=False)
 
+    def test_unreadable_shard(self, write, monkeypatch):
+        """What the disk doesn't give is not called damaged: it may be good."""
+        folder = write(shards=2)
+
+        def broken(*_):
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(hashlib, "file_digest", broken)
+        with pytest.raises(ValueError, match="00000-of-00002.tfrecord', which can't be read"):
+            read(folder)
+
+    def test_more_shards_than_files_may_be_open(self, write, system_limit):
+        """All are open at a time where the order is that of the table."""
+        folder = write(shards=13)
+        with system_limit(NOFILE=76):
+            with pytest.raises(ValueError, match="13 shards, where the system .* 76 open files"):
+                read(folder)
+            read(folder, shuffle=True)
+            read(folder, shard=(0, 13))
+
     def test_no_records(self, tmp_path):
         """Another folder is none."""
         with pytest.raises(FileNotFoundError, match="must hold records.json"):
@@ -508,6 +537,7 @@ class TestDamage:
             {"shape": [0, 5, 3]},
             {"shape": [5, 5, 2]},
             {"shape": [5]},
+            {"shape": [5, 5]},
             {"class_names": [1, 2]},
             {"images": [-1]},
             {"images": ["13"]},
@@ -526,7 +556,9 @@ class TestDamage:
         with pytest.raises(ValueError, match=r"records\.json must be as `write_records` made it"):
             read(path.parent)
 
-    @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"format": "cnnkit'])
+    @pytest.mark.parametrize(
+        "content", [b"", b"[]", b"{}", b"\xff", b'{"format": "cnnkit', b"[" * 100_000]
+    )
     def test_no_manifest(self, write, content):
         """So is what isn't one."""
         path = write() / "records.json"

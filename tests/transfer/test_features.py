@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from keras import layers
 
-from cnnkit.data import image_dataset
+from cnnkit.data import image_dataset, list_images
 from cnnkit.transfer import build_classifier, cache_features, fine_tune, freeze, split_model
 from cnnkit.transfer import _stage_on_features
 from cnnkit.transfer._features import last_frozen
@@ -150,6 +150,54 @@ def test_a_stale_file_is_made_anew(change, frozen, data, tmp_path) -> None:
 
     assert not np.array_equal(before, expected)
     np.testing.assert_array_equal(expected, after)
+
+
+@pytest.mark.parametrize("option", ["crop_to_aspect_ratio", "pad_to_aspect_ratio"])
+def test_a_file_of_images_read_otherwise_is_made_anew(
+    option, frozen, make_folder, tmp_path
+) -> None:
+    """The same photos, stretched or not, are other images."""
+    path, table = tmp_path / "head.features", list_images(make_folder({"a": 3, "b": 3}, (16, 8)))
+    stretched = image_dataset(table, (8, 8))
+    other = image_dataset(table, (8, 8), **{option: True})
+    cache_features(frozen, stretched, cache=path, progress=False)
+    after = cache_features(frozen, other, cache=path, progress=False)
+    expected = cache_features(frozen, other, progress=False)
+
+    for (actual, _), (made, _) in zip(after, expected, strict=True):
+        np.testing.assert_array_equal(actual, made)
+
+
+def test_a_file_of_other_operations_is_made_anew(data, tmp_path) -> None:
+    """What stands between the layers counts, too: a scaling that was mended, for one."""
+
+    def scaled_by(divisor: float) -> keras.Model:
+        inputs = keras.Input((8, 8, 3), name="images")
+        x = layers.Conv2D(2, 3, name="conv", kernel_initializer="ones")(inputs / divisor)
+        model = keras.Model(inputs, layers.GlobalAveragePooling2D(name="pool")(x))
+        return freeze(model)
+
+    path = tmp_path / "head.features"
+    wrong, right = scaled_by(127.5), scaled_by(255.0)
+    cache_features(wrong, data, at="conv", cache=path, progress=False)
+    after, _ = cache_features(right, data, at="conv", cache=path, progress=False)
+    expected, _ = cache_features(right, data, at="conv", progress=False)
+
+    np.testing.assert_array_equal(expected, after)
+
+
+def test_features_are_written_and_not_mapped(frozen, data, tmp_path, monkeypatch) -> None:
+    """Where a disk is full, writing is an error; a map ends the process by a signal."""
+    memmap, modes = np.memmap, []
+
+    def noting(*args, mode, **options):
+        modes.append(mode)
+        return memmap(*args, mode=mode, **options)
+
+    monkeypatch.setattr(np, "memmap", noting)
+    cache_features(frozen, data, cache=tmp_path / "head.features", progress=False)
+
+    assert ["r"] == modes
 
 
 def test_a_file_that_was_cut_is_made_anew(frozen, data, tmp_path) -> None:

@@ -161,6 +161,57 @@ def test_killed_in_the_middle_of_a_backup(epoch, cache, uninterrupted, tmp_path)
     assert expected[begin:] == rows(tmp_path)[begin - len(expected) :]
 
 
+@pytest.mark.parametrize(
+    ("epoch", "begin"), [(1, 0), (2, 1), (HEAD_EPOCHS + 1, 0), (HEAD_EPOCHS + 2, HEAD_EPOCHS + 1)]
+)
+def test_killed_while_the_number_of_the_epoch_is_written(
+    epoch, begin, uninterrupted, tmp_path
+) -> None:
+    """Keras empties the file first; the backup before holds then, or none does."""
+    with pytest.raises(Killed):
+        run(tmp_path, Kill(epoch, raise_killed))
+    (told,) = (tmp_path / "backup").rglob("training_metadata.json")
+    told.write_bytes(b"")
+    history = run(tmp_path)
+
+    assert list(range(begin, HEAD_EPOCHS + EPOCHS)) == history.epoch
+    expected = uninterrupted()
+    assert expected[begin:] == rows(tmp_path)[begin - len(expected) :]
+
+
+class StopHead(keras.callbacks.Callback):
+    """Stop the first stage after an epoch, as EarlyStopping may."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training |= epoch == 0
+
+
+def test_a_head_that_stopped_early(tmp_path) -> None:
+    """The second stage has the same epochs whether it was killed or not."""
+    with pytest.raises(Killed):
+        run(tmp_path, StopHead(), Kill(HEAD_EPOCHS + 2, raise_killed))
+    history = run(tmp_path, StopHead())
+    (tmp_path / "other").mkdir()
+    whole = run(tmp_path / "other", StopHead())
+
+    assert [0, *range(HEAD_EPOCHS, HEAD_EPOCHS + EPOCHS)] == whole.epoch
+    assert whole.epoch[-2:] == history.epoch
+    assert rows(tmp_path / "other") == rows(tmp_path)
+
+
+def test_an_interrupted_resumed_run_leaves_nothing_to_resume(classifier, data, tmp_path) -> None:
+    """What is trained next begins at the beginning."""
+    backups = keras.callbacks.BackupAndRestore(tmp_path / "backup", double_checkpoint=True)
+    counts = {"head_epochs": HEAD_EPOCHS, "epochs": EPOCHS, "verbose": 0}
+    for epoch in (1, 2):
+        callbacks = [backups, Kill(epoch, raise_killed)]
+        with pytest.raises(Killed):
+            fine_tune(classifier, data, data, batch_size=4, callbacks=callbacks, **counts)
+    history = fine_tune(classifier, data, data, **counts)
+
+    assert list(range(HEAD_EPOCHS + EPOCHS)) == history.epoch
+
+
 def test_a_run_that_has_ended_leaves_no_backup(tmp_path) -> None:
     """The next one starts from the beginning."""
     run(tmp_path)
