@@ -157,6 +157,15 @@ class TestCounts:
             assert (actual[place], wanted[place]) == (int(has), int(wants))
             assert furthest == abs(int(has) - int(wants))
 
+    @pytest.mark.parametrize(
+        ("groups", "named"), [([[9, 0], [0, 9]] * 3, True), ([[9]] * 3, False)]
+    )
+    def test_class_of_the_furthest(self, groups, named):
+        """A class is named where there are others."""
+        _, told = split_and_warning(table_of(groups), 0.2, 0.2, random_state=0)
+
+        assert named == (WARNING.match(told[0])[3] is not None)
+
     @settings(deadline=None)  # a busy machine is no failure
     @given(st.lists(st.integers(0, 2), min_size=10, max_size=80), st.integers(0, 2**32))
     def test_groups_of_one_image(self, classes, seed):

@@ -660,6 +660,13 @@ class TestNumbers:
         assert table.empty
         assert after == contents(root)
 
+    def test_parts_of_a_split_are_no_classes(self, make_files):
+        """Files of each class would be numbered as if they were of one, train."""
+        root = make_files("train/cat/a.png", "test/cat/a.png")
+
+        with pytest.raises(ValueError, match=f"{re.escape(str(root))}', which is split into"):
+            renumber_files(root)
+
     def test_files_that_are_no_images_are_left(self, make_files):
         """Other files, hidden ones, folders and what lies in those keep their names."""
         others = ["cat/notes.txt", "cat/png", "cat/.a.png", "cat/more/a.png", ".cat/a.png", "a.png"]

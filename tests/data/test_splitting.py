@@ -490,6 +490,12 @@ class TestErrors:
         with pytest.raises(ValueError, match=text):
             split_table(table_of({"a": 10}), validation_size=validation, test_size=test)
 
+    def test_one_left_to_train_on(self):
+        """One is enough, if somebody wants that."""
+        split = split_table(table_of({"a": 3}), validation_size=1, test_size=1)
+
+        assert [1, 1, 1] == list(map(len, split))
+
     def test_unlabelled_table(self):
         """Stratifying needs labels, and the error says so."""
         table = pd.DataFrame({"file_paths": [f"{row}.png" for row in range(10)]})
