@@ -75,7 +75,7 @@ def blocks_of(model: keras.Model) -> dict[str, Layers]:
 
 def _leaves(operation: Any) -> Iterator[Any]:
     inner = model_in(operation)
-    if inner is not None:
+    if inner is not None and is_graph(inner):
         yield from (layer for layer in leaf_layers(inner) if layer.output is not layer.input)
     else:
         yield operation

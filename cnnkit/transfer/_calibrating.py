@@ -10,7 +10,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from cnnkit._distribution import forward, scope_of
-from cnnkit.transfer._data_checks import batches_of, check_kind, check_not_empty, check_targets
+from cnnkit.models._graph import functional
+from cnnkit.transfer._data_checks import check_kind, check_not_empty, check_targets, pairs_of
 from cnnkit.transfer._freezing import fresh_optimizer
 
 _NAME = "temperature"
@@ -76,28 +77,50 @@ def _calibrated(model: keras.Model, validation: Any, batch_size: int) -> keras.M
 def _open_end(model: keras.Model) -> tuple[Any, list[Any]]:
     """Return what goes into the softmax, and fresh layers that follow it."""
     finish: list[Any] = []
-    x = model.outputs[0]
-    layer = x._keras_history.operation
+    x = functional(model).outputs[0]
+    layer, before = _made_by(x)
     while isinstance(layer, layers.Identity):
         finish.insert(0, layers.Identity.from_config(layer.get_config()))
-        x = layer.input
-        layer = x._keras_history.operation
+        layer, before = _made_by(before)
     is_softmax = isinstance(layer, layers.Softmax)
     activation = keras.activations.softmax if is_softmax else getattr(layer, "activation", None)
-    if activation not in (keras.activations.softmax, keras.activations.sigmoid):
-        msg = (
-            "`model` must end with a softmax or a sigmoid. Received: a model that ends with "
-            f"{layer.name!r}. Add keras.layers.Softmax behind logits."
-        )
-        raise ValueError(msg)
+    _check_end(layer, activation, x.shape[-1])
     finish.insert(0, layers.Activation(activation, dtype="float32", name="calibrated"))
     if not hasattr(layer, "kernel"):
-        before = layer.input._keras_history.operation
-        return (before.input if before.name == _NAME else layer.input), finish
+        scaling, logits = _made_by(before)
+        return (logits if scaling.name == _NAME else before), finish
     linear = type(layer).from_config(layer.get_config() | {"activation": "linear"})
-    logits = linear(layer.input)
+    logits = linear(before)
     linear.set_weights(layer.get_weights())
     return logits, finish
+
+
+def _made_by(x: Any) -> tuple[Any, Any]:
+    """Return the layer that a symbolic tensor comes from, and what it made it of in that call."""
+    layer, call, _ = x._keras_history
+    inputs = layer._inbound_nodes[call].input_tensors
+    return layer, inputs[0] if inputs else None
+
+
+def _check_end(layer: Any, activation: Any, units: int) -> None:
+    """Raise a ValueError unless one temperature is what the last layer needs."""
+    kinds = keras.activations.softmax, keras.activations.sigmoid
+    if activation in kinds and (activation is kinds[0] or units == 1):
+        return
+    if activation in kinds:
+        received, advice = (
+            f"{units} sigmoid units",
+            "Labels that don't exclude each other have none.",
+        )
+    elif isinstance(layer, keras.Model):
+        received, advice = f"the model {layer.name!r} at its end", "Calibrate that one."
+    else:
+        received, advice = f"{layer.name!r} at its end", "Add keras.layers.Softmax behind logits."
+    msg = (
+        "`model` must end with a softmax or with one sigmoid unit. "
+        f"Received: a model with {received}. {advice}"
+    )
+    raise ValueError(msg)
 
 
 def _collect(
@@ -107,7 +130,7 @@ def _collect(
     check_not_empty("validation", data, batch_size)
     logits, targets = [], []
     with forward(model) as run:
-        for images, labels in batches_of(data, batch_size):
+        for images, labels in pairs_of("validation", data, batch_size):
             logits.append(run(images).astype(np.float64))
             targets.append(np.asarray(labels))
     return np.concatenate(logits), np.concatenate(targets)

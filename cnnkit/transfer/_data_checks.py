@@ -68,6 +68,18 @@ def batches_of(data: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
         yield keras.tree.map_structure(_as_array, batch)
 
 
+def pairs_of(name: str, data: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
+    """Yield batches of images and targets, or raise if there is more."""
+    for batch in batches_of(data, batch_size):
+        if len(batch) != 2:
+            msg = (
+                f"`{name}` must give images and targets and nothing else here. Received: batches "
+                f"of {len(batch)} parts, with sample weights perhaps. Leave them out."
+            )
+            raise ValueError(msg)
+        yield batch[0], batch[1]
+
+
 def _as_array(part: Any) -> Any:
     """Return a tensor as an array: one of TensorFlow is nothing to Keras on JAX."""
     is_ready = part is None or isinstance(part, np.ndarray)
@@ -92,7 +104,19 @@ def check_kind(name: str, data: Any) -> None:
     if hasattr(data, "cardinality") and int(data.cardinality()) == _INFINITE:
         msg = f"`{name}` must be finite. Received: an endless dataset. Leave `.repeat()` out."
         raise ValueError(msg)
+    if hasattr(data, "__next__") and not hasattr(data, "__getitem__"):
+        msg = (
+            f"`{name}` must give its batches as often as asked. Received: {type(data).__name__}, "
+            "which gives them once. Write a keras.utils.PyDataset, or a tf.data.Dataset."
+        )
+        raise ValueError(msg)
     is_pair = isinstance(data, tuple) and len(data) == 2
+    if is_pair and isinstance(data[0], list | tuple | dict):
+        msg = (
+            f"The images of `{name}` must be one array. Received: {type(data[0]).__name__}. Make "
+            "one by np.stack; images for several inputs go into a dataset."
+        )
+        raise ValueError(msg)
     gives_batches = hasattr(data, "__iter__") and not isinstance(data, tuple | list | dict | str)
     if is_pair or (gives_batches and not hasattr(data, "shape")):
         return

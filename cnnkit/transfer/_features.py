@@ -17,7 +17,7 @@ from cnnkit._kept_files import HEADER, checked_path, kept_file
 from cnnkit._validation import check_whole_number
 from cnnkit.models._graph import leaf_layers
 from cnnkit.transfer._blocks import cut_points
-from cnnkit.transfer._data_checks import batches_of
+from cnnkit.transfer._data_checks import pairs_of
 from cnnkit.transfer._splitting import flattened, split_model
 
 _TITLE = b"cnnkit cache of features\n"
@@ -104,8 +104,17 @@ def random_layers(model: keras.Model) -> list[str]:
     return [layer.name for layer in leaf_layers(model) if _is_random(layer)]
 
 
-def _is_random(layer: Any) -> bool:
-    return hasattr(layer, "seed") and getattr(layer, "rate", 1) != 0
+def _is_random(operation: Any) -> bool:
+    """Tell whether an operation draws in training, or a layer that it is made of."""
+    parts = operation._flatten_layers() if hasattr(operation, "_flatten_layers") else ()
+    return any(_draws(part) for part in parts)
+
+
+def _draws(layer: Any) -> bool:
+    if hasattr(layer, "drop_path_rate"):  # Keras's StochasticDepth, without a seed of its own
+        return bool(layer.drop_path_rate)
+    seeded = hasattr(layer, "seed") or bool(getattr(layer, "_seed_generators", ()))
+    return seeded and getattr(layer, "rate", 1) != 0
 
 
 def last_frozen(model: keras.Model) -> str:
@@ -206,7 +215,8 @@ def _key_of_model(bottom: keras.Model, key: str, shape: tuple[int, ...]) -> str:
 def _one_pass(bottom: keras.Model, data: Any, batch_size: int, progress: bool) -> Any:
     features, targets = [], []
     with forward(bottom) as run:
-        for images, labels in tqdm(batches_of(data, batch_size), "features", disable=not progress):
+        pairs = pairs_of("data", data, batch_size)
+        for images, labels in tqdm(pairs, "features", disable=not progress):
             features.append(run(images))
             targets.append(np.asarray(labels))
     return np.concatenate(features), np.concatenate(targets)

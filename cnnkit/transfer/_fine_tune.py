@@ -9,6 +9,7 @@ import keras
 from cnnkit._distribution import check_distribution, scope_of
 from cnnkit._metric_names import lower_is_better
 from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit.models._graph import functional
 from cnnkit.transfer._classifier import HEAD
 from cnnkit.transfer._data_checks import batch_size_of, check_data, count_batches, fit_arguments
 from cnnkit.transfer._freezing import freeze, renew_train_step, unfreeze
@@ -183,6 +184,7 @@ def _check_callbacks(callbacks: Any) -> None:
 
 def _head_names(model: keras.Model, head: str | None) -> list[str]:
     """Return the names of the layers from the head on."""
+    functional(model)  # or an error that says so
     if len(model.outputs) != 1:
         msg = f"`model` must have one output, the classes. Received: {len(model.outputs)} outputs."
         raise ValueError(msg)

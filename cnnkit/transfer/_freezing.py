@@ -4,7 +4,7 @@ Keras compiles the set of trainable weights into the train step at the first `fi
 after that goes on training, without a warning (keras#9550), unless the step is made anew.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,6 +14,7 @@ from cnnkit._distribution import scope_of
 from cnnkit._validation import check_whole_number
 from cnnkit.models._graph import is_graph, leaf_layers, model_in
 from cnnkit.transfer._blocks import blocks_of
+from cnnkit.transfer._optimizers import same_settings
 
 
 def freeze(
@@ -60,7 +61,7 @@ def freeze(
         chosen = leaves
     else:
         _check_leaves_some(leaves, chosen)
-    _set_trainable(model, chosen, trainable=False)
+    _set_trainable(model, _parts(chosen), trainable=False)
     return model
 
 
@@ -75,7 +76,8 @@ def unfreeze(
 ) -> keras.Model:
     """Let layers train again; with no argument, all of them.
 
-    BatchNormalization that has been trained before stays frozen unless `batch_norm=True`: with it
+    BatchNormalization that has been trained before stays frozen, also where it is part of another
+    layer, unless `batch_norm=True`: with it
     live, a few batches of new data destroy the statistics that the backbone was trained with. One
     whose statistics are still at their start has nothing to lose and trains. So name the layers of
     a head whose BatchNormalization has been trained and frozen since, with `batch_norm=True`.
@@ -115,9 +117,10 @@ def unfreeze(
         start = leaves.index(_named(model, "from_layer", [from_layer])[0])
         chosen = [*chosen, *leaves[start:]]
     chosen = [*chosen, *_named(model, "names", names), *_in_blocks(model, blocks)]
+    parts = _parts(chosen)
     if not batch_norm:
-        chosen = [layer for layer in chosen if not _is_trained_batch_norm(layer)]
-    _set_trainable(model, chosen, trainable=True)
+        parts = [part for part in parts if not _is_trained_batch_norm(part)]
+    _set_trainable(model, parts, trainable=True)
     return model
 
 
@@ -137,21 +140,22 @@ def check_built(model: keras.Model) -> None:
 def fresh_optimizer(model: keras.Model) -> Any:
     """Return an optimizer of the same kind and settings as the model's."""
     with scope_of(model):
-        return type(model.optimizer).from_config(model.optimizer.get_config())
+        return same_settings(model.optimizer)
 
 
-def renew_train_step(model: keras.Model, optimizer: Any) -> None:
+def renew_train_step(model: keras.Model, optimizer: Any, *, builds: bool = True) -> None:
     """Give a compiled model a fresh optimizer and a train step that knows what is trainable.
 
     `compile_from_config` can't restore a lambda or local loss; assigning the optimizer keeps it.
     What `save` writes of the compilation is a record of its own, which is brought up to date.
+    Where it replaces one that is built, the optimizer is built if `builds`.
     """
     with scope_of(model):
-        _renew(model, optimizer)
+        _renew(model, optimizer, builds)
 
 
-def _renew(model: keras.Model, optimizer: Any) -> None:
-    was_built = model.optimizer.built
+def _renew(model: keras.Model, optimizer: Any, builds: bool) -> None:
+    was_built = builds and model.optimizer.built
     scaled = keras.optimizers.LossScaleOptimizer  # what mixed_float16 wraps around an optimizer
     if isinstance(model.optimizer, scaled) and not isinstance(optimizer, scaled):
         optimizer = scaled(optimizer)
@@ -255,23 +259,29 @@ def _is_trained_batch_norm(layer: Any) -> bool:
     return bool((mean != 0).any() or (variance != 1).any())
 
 
-def _set_trainable(model: keras.Model, chosen: Sequence[Any], *, trainable: bool) -> None:
-    """Set the chosen leaves, keep all others, and open the models that hold them.
+def _parts(leaves: Iterable[Any]) -> list[Any]:
+    """Return leaves and, each behind its own, the layers that they are made of."""
+    return [part for leaf in leaves for part in leaf._flatten_layers()]
 
-    A frozen model hides the state of its layers, and setting it sets all of them: so the leaves'
-    states are noted first and set again after.
+
+def _set_trainable(model: keras.Model, chosen: Sequence[Any], *, trainable: bool) -> None:
+    """Set the chosen parts, keep all others, and open the models that hold them.
+
+    A frozen model hides the state of its layers, and setting it sets all of them, as does setting
+    a layer that is made of others: so all states are noted first and set again after.
     """
     optimizer = None
     if model.compiled:  # made first: where that fails nothing has changed
         optimizer = fresh_optimizer(model)
-    states = {id(layer): layer.trainable for layer in leaf_layers(model)}
-    states.update({id(layer): trainable for layer in chosen})
+    parts = _parts(leaf_layers(model))
+    states = {id(part): part.trainable for part in parts}
+    states.update({id(part): trainable for part in chosen})
     for container in _containers(model):
         if not container.trainable:
             container.trainable = True
-    for layer in leaf_layers(model):
-        if layer.trainable != states[id(layer)]:
-            layer.trainable = states[id(layer)]
+    for part in parts:
+        if part.trainable != states[id(part)]:
+            part.trainable = states[id(part)]
     if optimizer is not None:
         renew_train_step(model, optimizer)
 

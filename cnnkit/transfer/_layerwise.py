@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 
+from cnnkit.transfer._optimizers import same_settings
+
 _NOT_ALONE = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")  # they have no rate of their own
 
 
@@ -60,8 +62,7 @@ def layerwise_learning_rates(
         raise ValueError(msg)
     is_keras = kind.__module__.startswith("keras.")  # PyTorch's backend has twins of these names
     layerwise = _LAYERWISE[kind.__name__] if is_keras else _layerwise(kind)
-    config = optimizer.get_config() | {"multipliers": dict(multipliers)}
-    return layerwise.from_config(config)
+    return same_settings(optimizer, layerwise, multipliers=dict(multipliers))
 
 
 class _Layerwise:
@@ -74,7 +75,7 @@ class _Layerwise:
         self.multipliers = dict(multipliers)
 
     def build(self, variables: Sequence[Any]) -> None:
-        layers = {_layer_of(variable) for variable in variables}
+        layers = {name for variable in variables for name in _layers_of(variable)}
         unknown = [name for name in self.multipliers if name not in layers]
         if unknown:
             near = get_close_matches(unknown[0], layers, n=3)
@@ -83,8 +84,13 @@ class _Layerwise:
                 f"The closest: {', '.join(near) or 'none'}."
             )
             raise ValueError(msg)
-        self._factors = [self.multipliers.get(_layer_of(variable), 1.0) for variable in variables]
+        self._factors = [self._multiplier_of(variable) for variable in variables]
         super().build(variables)  # type: ignore[misc]  # the next class is an optimizer
+
+    def _multiplier_of(self, variable: Any) -> float:
+        """Return the multiplier of the innermost layer around a variable that is named."""
+        named = [name for name in _layers_of(variable) if name in self.multipliers]
+        return self.multipliers[named[-1]] if named else 1.0
 
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = super().get_config()  # type: ignore[misc]
@@ -96,7 +102,7 @@ class _Layerwise:
 
     def _apply_weight_decay(self, variables: Any) -> None:
         for variable in variables:
-            self._factor = self.multipliers.get(_layer_of(variable), 1.0)
+            self._factor = self._multiplier_of(variable)
             super()._apply_weight_decay([variable])  # type: ignore[misc]
         self._factor = 1.0
 
@@ -105,8 +111,9 @@ class _Layerwise:
         return rate if self._factor == 1 else rate * self._factor
 
 
-def _layer_of(variable: Any) -> str:
-    return str(variable.path).split("/")[-2]
+def _layers_of(variable: Any) -> list[str]:
+    """Return the names of the layers that a variable lies in, from the outside in."""
+    return str(variable.path).split("/")[:-1]
 
 
 def _layerwise(kind: type) -> Any:

@@ -15,8 +15,10 @@ from cnnkit._distribution import check_batches, check_distribution
 from cnnkit._validation import check_whole_number
 from cnnkit.transfer._data_checks import batches_of, check_kind, check_not_empty, count_images
 from cnnkit.transfer._freezing import fresh_optimizer, renew_train_step
+from cnnkit.transfer._optimizers import inner_of
 
-_DIVERGED = 4.0  # times the smallest loss: nothing is learned beyond
+_DIVERGED = 4.0  # times the smallest smoothed loss: nothing is learned beyond
+_NOISE = 10  # steps that tell how far the loss of a batch may lie from the next
 
 
 class LearningRateScan(NamedTuple):
@@ -102,7 +104,7 @@ def find_learning_rate(
             model.reset_metrics()
             loss = model.train_on_batch(*next(batches), return_dict=True)["loss"]
             losses.append(float(loss))
-            if not np.isfinite(losses[-1]) or losses[-1] > _DIVERGED * min(losses):
+            if not np.isfinite(losses[-1]) or _diverged(_smooth(np.array(losses))):
                 break
     finite = np.isfinite(losses)
     if not finite[0]:
@@ -127,7 +129,7 @@ def _check_model(model: keras.Model) -> None:
             "Unfreeze some, with `cnnkit.transfer.unfreeze`."
         )
         raise ValueError(msg)
-    rate = model.optimizer.get_config()["learning_rate"]
+    rate = inner_of(model.optimizer).get_config()["learning_rate"]
     if isinstance(rate, dict):  # the configuration of a schedule
         msg = (
             "`model` must be compiled with a number as learning rate, because the test sets it. "
@@ -146,11 +148,18 @@ def _restored(model: keras.Model) -> Iterator[None]:
     try:
         yield
     finally:
-        renew_train_step(model, optimizer)
+        renew_train_step(model, optimizer, builds=False)
         for variable, value in zip(model.variables, values, strict=False):
             variable.assign(value)
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
+
+
+def _diverged(smooth: NDArray[np.float64]) -> bool:
+    """Tell whether losses have risen beyond their lowest, and beyond the noise of the first."""
+    rise = smooth[-1] - smooth.min()
+    far = rise > (_DIVERGED - 1) * abs(smooth.min())
+    return bool(len(smooth) > _NOISE and far and smooth[-1] > smooth[:_NOISE].max())
 
 
 def _smooth(losses: NDArray[np.float64], weight: float = 0.9) -> NDArray[np.float64]:

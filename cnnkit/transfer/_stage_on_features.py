@@ -12,6 +12,7 @@ from cnnkit.transfer._features import cache_features, last_frozen
 from cnnkit.transfer._splitting import split_model
 
 _MOST_BYTES = 2**31  # of features: more are not kept unasked
+_OF_TRAINING = ("train_step", "test_step", "compute_loss", "compute_metrics", "make_train_function")
 
 
 def cut_for(model: keras.Model, data: Sequence[Any], cache: str | bool) -> str | None:
@@ -22,8 +23,16 @@ def cut_for(model: keras.Model, data: Sequence[Any], cache: str | bool) -> str |
         data: Training and validation data.
         cache: As in `fine_tune`.
     """
-    if cache is False:
+    own = [name for name in _OF_TRAINING if _is_own(model, name)]
+    if cache is False or (own and cache is not True):
         return None
+    if own:
+        msg = (
+            "`cache` must be False for a model that is trained in a way of its own, as only a part "
+            f"of it is trained on features. Received: cache=True, with {type(model).__name__}"
+            f".{own[0]}."
+        )
+        raise ValueError(msg)
     if cache is True:
         return last_frozen(model)
     counts = [_length(part) for part in data]
@@ -36,6 +45,10 @@ def cut_for(model: keras.Model, data: Sequence[Any], cache: str | bool) -> str |
         return None
     size = 4 * math.prod(shape) * sum(count or 0 for count in counts)
     return at if size <= _MOST_BYTES else None
+
+
+def _is_own(model: keras.Model, name: str) -> bool:
+    return getattr(type(model), name, None) is not getattr(keras.Model, name, None)
 
 
 def _length(data: Any) -> int | None:

@@ -12,7 +12,7 @@ from keras import layers
 from sklearn.datasets import load_digits
 
 from cnnkit.data import split_arrays
-from cnnkit.transfer import build_classifier, calibrate
+from cnnkit.transfer import build_classifier, calibrate, freeze, split_model
 
 
 def passing_on(units: int, activation: str = "softmax", **options) -> keras.Model:
@@ -189,10 +189,59 @@ def test_a_model_that_ends_with_logits_is_refused() -> None:
     """There is no softmax to stand in front of."""
     with pytest.raises(
         ValueError,
-        match=r"`model` must end with a softmax or a sigmoid\. Received: a model that ends with "
-        r"'end'\. Add keras\.layers\.Softmax behind logits\.",
+        match=r"`model` must end with a softmax or with one sigmoid unit\. Received: a model with "
+        r"'end' at its end\. Add keras\.layers\.Softmax behind logits\.",
     ):
         calibrate(passing_on(3, "linear"), drawn(3, 1))
+
+
+def test_labels_beside_each_other_are_refused() -> None:
+    """Several sigmoid units answer several questions, and one number doesn't mend them all."""
+    with pytest.raises(ValueError, match=r"Received: a model with 3 sigmoid units\."):
+        calibrate(passing_on(3, "sigmoid"), drawn(3, 1))
+
+
+def test_a_classifier_inside_is_told() -> None:
+    """A softmax behind a softmax is no advice."""
+    model = keras.Sequential([keras.Input((3,)), layers.Rescaling(2.0), passing_on(3, "softmax")])
+    with pytest.raises(ValueError, match=r"the model '.*' at its end\. Calibrate that one\."):
+        calibrate(model, drawn(3, 1))
+
+
+@pytest.mark.parametrize("exit_of", [0, 1])
+def test_a_head_that_two_exits_share(exit_of) -> None:
+    """Each exit is calibrated as it is, whichever was called first."""
+    head = layers.Dense(3, activation="softmax", name="head")
+    inputs = keras.Input((3,))
+    exits = [head(layers.Rescaling(factor)(inputs)) for factor in (1.0, -5.0)]
+    model = keras.Model(inputs, exits[exit_of])
+    images, targets = drawn(3, 1)
+    calibrated = calibrate(model, (images, targets))
+
+    expected, actual = (
+        np.log(part.predict(images, verbose=0)).argsort(axis=1) for part in (model, calibrated)
+    )
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_the_second_part_of_a_split_model(classifier, data) -> None:
+    """Its layers have been called before, in the whole model."""
+    freeze(classifier, names=["conv1", "bn1", "conv2", "bn2"])
+    bottom, top = split_model(classifier, "relu2")
+    features = bottom.predict(data[0], verbose=0)
+    calibrated = calibrate(top, (features, data[1]))
+
+    expected = calibrate(classifier, data).predict(data[0], verbose=0)
+    np.testing.assert_allclose(calibrated.predict(features, verbose=0), expected, rtol=1e-4)
+
+
+def test_sample_weights_are_refused(classifier, data) -> None:
+    """They would be left out without a word."""
+    import tensorflow as tf
+
+    weighted = tf.data.Dataset.from_tensor_slices((*data, np.ones(12))).batch(4)
+    with pytest.raises(ValueError, match=r"`validation` must give images and targets and nothing"):
+        calibrate(classifier, weighted)
 
 
 def test_no_images_are_refused(classifier, data) -> None:

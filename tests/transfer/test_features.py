@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
+from keras.src.applications import convnext
 
 from cnnkit.data import image_dataset, list_images
 from cnnkit.transfer import build_classifier, cache_features, fine_tune, freeze, split_model
@@ -282,6 +283,103 @@ def test_random_layers_in_front_of_the_cut_are_refused(layer, backbone, data) ->
     freeze(model, names=["backbone"])
     with pytest.raises(ValueError, match=r"layers that draw at random, drawn\. Cut further in fr"):
         cache_features(model, data, at="relu2", progress=False)
+
+
+class Wrapped(keras.layers.Layer):
+    """Dropout that is part of another layer."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.dropout = layers.Dropout(0.5)
+
+    def call(self, x, training=None):
+        return self.dropout(x, training=training)
+
+
+class DropPath(keras.layers.Layer):
+    """A layer with a generator of its own, as people write stochastic depth."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.generator = keras.random.SeedGenerator(0)
+
+    def call(self, x, training=None):
+        return keras.random.dropout(x, 0.5, seed=self.generator) if training else x
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Wrapped,
+        DropPath,
+        lambda: layers.Pipeline([layers.RandomContrast(0.5)]),
+        lambda: convnext.StochasticDepth(0.5),
+    ],
+    ids=["part of a layer", "generator", "Pipeline", "StochasticDepth"],
+)
+def test_what_draws_inside_other_layers_is_refused(layer, backbone, data) -> None:
+    """However deep it lies, it would be drawn once."""
+    freeze(backbone)
+    x = layers.Conv2D(2, 3, name="later", trainable=False)(layer()(backbone.output))
+    model = build_classifier(keras.Model(backbone.input, x), 3, dropout=0)
+    with pytest.raises(ValueError, match="layers that draw at random"):
+        cache_features(model, data, at="later", progress=False)
+    features, _ = cache_features(model, data, progress=False)
+
+    assert (12, *backbone.output_shape[1:]) == features.shape
+
+
+class Whole(keras.Model):
+    """A backbone that is a class of its own."""
+
+    def __init__(self):
+        super().__init__(name="whole")
+        self.conv = layers.Conv2D(2, 3)
+
+    def call(self, x):
+        return self.conv(x)
+
+
+def test_a_backbone_that_is_a_class_is_one_piece(data) -> None:
+    """Nobody can look into it, but what it gives can be kept."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Flatten(name="flat")(Whole()(inputs))
+    model = keras.Model(inputs, layers.Dense(3, activation="softmax", name="end")(x))
+    model.compile("adam", loss="categorical_crossentropy")
+    history = fine_tune(model, data, data, head_epochs=2, epochs=1, head="flat", verbose=0)
+
+    assert ["head", "head", "all"] == history.history["stage"]
+
+
+class Own(keras.Model):
+    """A model with a training step of its own, which counts."""
+
+    steps = 0
+
+    def train_step(self, data):
+        type(self).steps += 1
+        return super().train_step(data)
+
+
+def test_a_training_step_of_its_own_is_taken(backbone, data) -> None:
+    """On features a part of the model would be trained in the usual way."""
+    built = build_classifier(backbone, 3, dropout=0)
+    model = Own(built.input, built.output)
+    model.compile("adam", loss="categorical_crossentropy", run_eagerly=True)
+    fine_tune(model, data, data, head_epochs=2, epochs=0, verbose=0)
+
+    assert 2 == Own.steps
+    with pytest.raises(ValueError, match=r"`cache` must be False .* Own\.train_step"):
+        fine_tune(model, data, data, head_epochs=2, epochs=0, cache=True, verbose=0)
+
+
+def test_sample_weights_are_not_kept(frozen, data) -> None:
+    """They would be left out without a word."""
+    import tensorflow as tf
+
+    weighted = tf.data.Dataset.from_tensor_slices((*data, np.ones(12))).batch(4)
+    with pytest.raises(ValueError, match=r"`data` must give images and targets and nothing else"):
+        cache_features(frozen, weighted, fixed=True, progress=False)
 
 
 def test_a_model_that_trains_from_the_start_is_refused(classifier, data) -> None:

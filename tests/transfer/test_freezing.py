@@ -300,6 +300,68 @@ def test_a_model_under_a_wrapper_is_looked_into() -> None:
     assert ["kernel", "bias"] == [weight.name for weight in model.trainable_weights]
 
 
+class Residual(keras.layers.Layer):
+    """A layer that is made of others, as people write their blocks."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.conv = keras.layers.Conv2D(3, 3, padding="same", name="inner_conv")
+        self.norm = keras.layers.BatchNormalization(name="inner_bn")
+
+    def build(self, shape):
+        self.conv.build(shape)
+        self.norm.build(shape)
+
+    def call(self, x, training=None):
+        return x + self.norm(self.conv(x), training=training)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_batch_norm_inside_another_layer_stays_frozen(batch_norm, data, changes) -> None:
+    """Wherever it is, trained statistics are kept unless it is asked for."""
+    model = keras.Sequential([keras.Input((8, 8, 3)), Residual(name="block")])
+    model.add(keras.layers.Flatten())
+    model.add(keras.layers.Dense(3, activation="softmax", name="head"))
+    norm = model.get_layer("block").norm
+    norm.moving_mean.assign([3.0, 3.0, 3.0])
+    unfreeze(freeze(model), batch_norm=batch_norm)
+    model.compile("adam", loss="categorical_crossentropy")
+    before = norm.get_weights()
+    moved = changes(model, *data)
+
+    assert {"block", "inner_conv", "head"} <= moved
+    assert batch_norm == norm.trainable
+    assert batch_norm == (not all(map(np.array_equal, before, norm.get_weights())))
+
+
+def test_states_inside_another_layer_are_kept() -> None:
+    """Opening the model around it doesn't open what was frozen in it."""
+    inner = keras.Sequential([keras.Input((8, 8, 3)), Residual(name="block")], name="backbone")
+    model = keras.Sequential([inner, keras.layers.Flatten(), keras.layers.Dense(3, name="head")])
+    block = inner.get_layer("block")
+    inner.trainable = False
+    block.trainable = True
+    block.conv.trainable = False
+    freeze(model, names=["head"])
+
+    assert inner.trainable
+    assert not block.conv.trainable
+    assert block.norm.trainable
+
+
+def test_what_has_no_weight_decay_keeps_none(backbone) -> None:
+    """It stands in no configuration."""
+    optimizer = keras.optimizers.AdamW(1e-3, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model = backbone
+    model.compile(optimizer, loss="mse")
+    freeze(model, names=["conv1"])
+    bias, kernel = model.get_layer("conv2").bias, model.get_layer("conv2").kernel
+
+    assert not model.optimizer._use_weight_decay(bias)
+    assert model.optimizer._use_weight_decay(kernel)
+
+
 def test_a_failed_renewal_changes_nothing(classifier) -> None:
     """An optimizer that can't be made again leaves the layers as they were."""
 

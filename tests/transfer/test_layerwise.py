@@ -185,6 +185,31 @@ def test_layers_of_a_model_inside_are_found(nested, data) -> None:
     assert_same(before, nested.get_layer("backbone").get_layer("conv1").get_weights())
 
 
+def test_a_layer_that_is_made_of_others_is_found(rng) -> None:
+    """Its name means all of it, and the name of a part that part."""
+    inputs = keras.Input((4, 6))
+    attention = layers.MultiHeadAttention(2, 3, name="mha")
+    model = keras.Model(inputs, layers.Dense(1, name="end")(attention(inputs, inputs)))
+    rates = {"mha": 0.0, "query": 0.5}
+    model.compile(layerwise_learning_rates(optimizers.SGD(0.1), rates), loss="mse")
+    before = {weight.path: np.array(weight) for weight in model.weights}
+    model.fit(rng.random((8, 4, 6)), rng.random((8, 4, 1)), verbose=0)
+    moved = {w.path for w in model.weights if not np.array_equal(before[w.path], np.array(w))}
+
+    assert {path.split("/")[-2] for path in moved} == {"query", "end"}
+
+
+def test_what_has_no_weight_decay_keeps_none() -> None:
+    """It stands in no configuration."""
+    model, optimizer = two_layers(), optimizers.AdamW(0.1, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    layerwise = layerwise_learning_rates(optimizer, {"slow": 0.5})
+    layerwise.build(model.trainable_variables)
+
+    assert not layerwise._use_weight_decay(model.get_layer("slow").bias)
+    assert layerwise._use_weight_decay(model.get_layer("slow").kernel)
+
+
 def test_a_name_that_trains_nowhere_is_refused() -> None:
     """At the first step the layers are known; the error has the closest."""
     optimizer = layerwise_learning_rates(optimizers.SGD(RATE), {"slwo": 0.1})

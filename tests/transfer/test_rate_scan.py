@@ -175,6 +175,49 @@ def accuracy(learning_rate: float) -> float:
     return model.evaluate(*digits(), verbose=0)[1]
 
 
+def test_noise_of_single_batches_does_not_stop_it() -> None:
+    """A network that has learned has batches without a mistake and batches with one."""
+    model = classifier(1e-2)
+    model.fit(*digits(), epochs=15, verbose=0)
+    found = scan(model, batch_size=8, highest=1e-3)
+
+    assert found.losses.max() > 4 * found.losses.min()
+    assert 100 == len(found.losses)
+
+
+def test_a_loss_below_zero_does_not_stop_it() -> None:
+    """Four times the lowest is lower then."""
+    model = classifier()
+    model.compile("adam", loss=keras.losses.CosineSimilarity())
+    images, targets = digits()
+    found = scan(model, (images, np.eye(10)[targets]), highest=1e-3)
+
+    assert found.losses.max() < 0
+    assert 100 == len(found.losses)
+
+
+def test_loss_scaling_is_as_before() -> None:
+    """The optimizer inside has the rate; the scale and its count stay."""
+    model = trained_before()
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-3), initial_scale=8.0)
+    model.compile(scaled, loss="sparse_categorical_crossentropy")
+    model.fit(*digits(), epochs=1, verbose=0)
+    before = state(model)
+    found = scan(model)
+
+    assert 1e-6 < found.suggestion < 1
+    assert before == state(model)
+    assert scaled is model.optimizer
+
+
+def test_an_optimizer_without_a_state_gets_none() -> None:
+    """It is made for what trains when training begins, which may change until then."""
+    model = classifier()
+    scan(model)
+
+    assert not model.optimizer.built
+
+
 @pytest.fixture(scope="module")
 def best() -> float:
     return max(accuracy(rate) for rate in (1e-4, 1e-3, 1e-2, 1e-1))
@@ -205,6 +248,21 @@ def test_datasets_of_any_kind_are_begun_again() -> None:
     assert len(losses[0]) > 10
     np.testing.assert_array_equal(losses[0], losses[1])
     np.testing.assert_array_equal(losses[0], losses[2])
+
+
+def test_what_gives_its_batches_once_is_refused() -> None:
+    """The scan begins it again."""
+    images, targets = digits()
+    once = ((images[n : n + 8], targets[n : n + 8]) for n in range(0, 80, 8))
+    with pytest.raises(ValueError, match=r"`data` must give its batches as often as asked\."):
+        scan(classifier(), once)
+
+
+def test_a_list_of_images_is_refused() -> None:
+    """Its length is no number of images."""
+    images, targets = digits()
+    with pytest.raises(ValueError, match=r"The images of `data` must be one array\. Received: lis"):
+        scan(classifier(), ([images, images], targets))
 
 
 def test_no_data_is_refused() -> None:
