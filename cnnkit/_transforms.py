@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Transform = Callable[..., Any]
+_MIXING = ("MixUp", "CutMix")
 
 
 class ImageTransform:
@@ -37,10 +38,14 @@ class ImageTransform:
                 "`simple_cnn(…, augmentation=layer)`."
             )
             raise TypeError(msg)
-        self._transform = transform
+        self._transform: Any = transform
         self._generator = np.random.Generator(np.random.Philox(key=0))
         self._python = random.Random(0)
         self._by_name = _takes_image_by_name(transform)
+
+    @property
+    def can_be_reseeded(self) -> bool:
+        return hasattr(self._transform, "set_random_state")
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the transformed image; the given one stays as it is."""
@@ -64,7 +69,7 @@ class ImageTransform:
         come together. The generator counts (Philox; Salmon et al. 2011), so that setting its
         counter is enough: a new one for each image takes more time.
         """
-        if not hasattr(self._transform, "set_random_state"):
+        if not self.can_be_reseeded:
             return
         bits = self._generator.bit_generator
         state: dict[str, Any] = bits.state  # type: ignore[assignment]  # typed for any generator
@@ -83,13 +88,30 @@ def is_keras_layer(transform: object) -> bool:
     return hasattr(transform, "call") and hasattr(transform, "trainable")
 
 
+def check_keeps_classes(layer: Any) -> None:
+    """Raise a ValueError if a Keras layer makes one image of several, whose labels it needs."""
+    mixing = [type(part).__name__ for part in layer._flatten_layers()]
+    mixing = [name for name in mixing if name in _MIXING]
+    if mixing:
+        msg = (
+            "`transform` must leave each image its class. "
+            f"Received: {mixing[0]}, which mixes images, while their labels would stay. Map it "
+            'over the dataset: lambda x, y: layer({"images": x, "labels": y}, training=True).'
+        )
+        raise ValueError(msg)
+
+
 def check_same_shape(before: Sequence[int], after: Sequence[int]) -> None:
     """Raise a ValueError if a transform has changed the shape of an image."""
     if before != after:
+        advice = (
+            f"End it with a resize, for example albumentations.Resize({before[0]}, {before[1]})."
+        )
+        if tuple(before[:2]) == tuple(after):  # OpenCV drops the only channel
+            advice = "Give the channel back: image[..., None]."
         msg = (
             "`transform` must keep the shape of the image, so that images can form a batch. "
-            f"Received: {before} became {after}. End it with a resize, for example "
-            f"albumentations.Resize({before[0]}, {before[1]})."
+            f"Received: {before} became {after}. {advice}"
         )
         raise ValueError(msg)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import albumentations as A
 import cv2
+import numpy as np
 import pytest
 
 PAGE = Path(__file__).parents[1] / "docs" / "how_to" / "augment.md"
@@ -23,6 +24,28 @@ def made(call):
 def test_table_is_found():
     """The table has not moved away from this test."""
     assert len(ROWS) > 20
+
+
+def new_of(name):
+    return next(made(new)[0] for old, new in ROWS if old.startswith(f"A.{name}("))
+
+
+def test_noise_is_that_of_pixels():
+    """All channels alike, as before, and not one color for the whole picture."""
+    noise = new_of("IAAAdditiveGaussianNoise")
+    noise.p = 1
+    image = noise(image=np.full((99, 99, 3), 100, dtype="uint8"))["image"]
+
+    assert image.std() > 1
+    assert (image == image[..., :1]).all()
+
+
+def test_nothing_black_comes_in():
+    """What is moved in from outside is the picture, mirrored."""
+    transform = new_of("ShiftScaleRotate")
+    transform.p = 1
+
+    assert (transform(image=np.full((99, 99, 3), 100, dtype="uint8"))["image"] == 100).all()
 
 
 @pytest.mark.parametrize(("old", "new"), ROWS, ids=[old for old, _ in ROWS])

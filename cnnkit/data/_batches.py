@@ -59,10 +59,13 @@ class BatchMaker:
         image = self.read(place)
         if self.transform is None:
             return image
-        transform = self._transform_of_its_own()
-        transform.reseed(self.seed, epoch, place)
-        changed = transform(image)
-        self._idle.append(transform)
+        if self.transform.can_be_reseeded:
+            transform = self._transform_of_its_own()
+            transform.reseed(self.seed, epoch, place)
+            changed = transform(image)
+            self._idle.append(transform)
+        else:  # copies would all begin from the random state that it has
+            changed = self.transform(image)
         check_same_shape(image.shape, changed.shape)
         return changed
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnnkit._transforms import ImageTransform, Transform, is_keras_layer
+from cnnkit._transforms import ImageTransform, Transform, check_keeps_classes, is_keras_layer
 from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.data._batches import BatchMaker, fresh_seed
 from cnnkit.data._caching import cached_in_file, key_of_files
@@ -135,6 +135,8 @@ def image_dataset(
     if workers is None:
         workers = usual_workers(given.file_paths)
     layer = transform if is_keras_layer(transform) else None
+    if layer is not None:
+        check_keeps_classes(layer)
     change = None if transform is None or layer else ImageTransform(transform)
     make = BatchMaker(given.read, given.shape, change, "none" if layer else mode, fresh_seed(seed))
     batched = partial(

@@ -18,7 +18,8 @@ from PIL import Image, ImageChops
 # What Pillow's plugins raise for damaged files.
 DECODING_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, RuntimeError),
-    *(IndexError, KeyError, TypeError, struct.error, Image.DecompressionBombError),
+    *(IndexError, KeyError, TypeError, AssertionError),
+    *(struct.error, Image.DecompressionBombError),
 )
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {
@@ -51,7 +52,7 @@ def orientation_of(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 is upright, and what broken EXIF data mean."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except (SyntaxError, ValueError):
+    except DECODING_ERRORS:
         return 1
     return orientation if orientation in _TURNS else 1
 

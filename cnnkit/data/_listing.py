@@ -98,12 +98,16 @@ def _by_folder(root: Path, class_names: Sequence[str] | None) -> pd.DataFrame:
     return with_codes(table, names.tolist(), np.repeat(codes, sizes), class_names)
 
 
-def list_splits(directory: str | os.PathLike[str]) -> Split[pd.DataFrame]:
+def list_splits(
+    directory: str | os.PathLike[str], *, class_names: Sequence[str] | None = None
+) -> Split[pd.DataFrame]:
     """List a folder that is split already, into `train`, `validation` and `test` folders.
 
     Args:
         directory: The folder that holds `train/<class>/`, and `validation/` (also `val/`,
             `valid/`) or `test/`, or both.
+        class_names: All class names in the order of their numbers, as a table had that
+            `split_folder` has split; by default that of the alphabet.
 
     Returns:
         A `Split` of tables as `list_images` gives them, with one class order for all; a part
@@ -111,7 +115,7 @@ def list_splits(directory: str | os.PathLike[str]) -> Split[pd.DataFrame]:
 
     Raises:
         FileNotFoundError: If the folder or its `train` folder does not exist.
-        ValueError: If a part holds no images or no class folders.
+        ValueError: If a part holds no images or no class folders, or `class_names` misses a class.
 
     Example:
         >>> import tempfile, PIL.Image
@@ -133,7 +137,9 @@ def list_splits(directory: str | os.PathLike[str]) -> Split[pd.DataFrame]:
         )
         raise FileNotFoundError(msg)
     tables = {part: list_images(path) for part, path in folders.items() if path is not None}
-    class_names = sorted({name for table in tables.values() for name in class_names_of(table)})
+    class_names = class_names or sorted(
+        {name for table in tables.values() for name in class_names_of(table)}
+    )
     empty = pd.DataFrame({"file_paths": pd.Series([], dtype=str)})
     return Split(
         *(

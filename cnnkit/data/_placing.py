@@ -42,8 +42,9 @@ def split_folder(
     The originals stay as they are. A run that was interrupted, even killed, can be repeated and
     goes on where it stopped; a file that is there already is kept, and one that differs from what
     should be there is an error before anything is written. At the end the table is written to
-    `split.csv`, with paths relative to it. (`list_splits` reads the folders back. Whoever reads the
-    file itself passes `keep_default_na=False` to pandas: a class may be called "NA".)
+    `split.csv`, with paths relative to it. (`list_splits` reads the folders back, with
+    `class_names=` if the table has an order of its own. Whoever reads the file itself passes
+    `keep_default_na=False` to pandas: a class may be called "NA".)
 
     Args:
         source: A folder that holds a folder for each class, or a table as `list_images` gives it.

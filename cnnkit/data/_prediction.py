@@ -19,7 +19,7 @@ from cnnkit.data._batches import BatchMaker, cut
 from cnnkit.data._listing import list_images
 from cnnkit.data._reading import CHANNELS
 from cnnkit.data._sources import table_source
-from cnnkit.data._tables import check_table, class_names_of
+from cnnkit.data._tables import check_table, class_names_if_known
 from cnnkit.preprocess._modes import check_mode_of_model
 
 Images = pd.DataFrame | Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
@@ -130,8 +130,9 @@ def _color_mode(model: Any) -> str:
 def _class_names(model: Any, table: pd.DataFrame, class_names: Sequence[str] | None) -> list[str]:
     """Return the names that are given, else those that the model keeps, else the table's."""
     names = class_names_in(model) if class_names is None else list(class_names)
-    if names is None and "target_names" in table:
-        names = class_names_of(table)
+    told = class_names_if_known(table)
+    if names is None:
+        names = told
     if names is None:
         msg = (
             "`class_names` must be given where neither the model nor the table has them. "
@@ -145,10 +146,10 @@ def _class_names(model: Any, table: pd.DataFrame, class_names: Sequence[str] | N
             f"Received: {len(names)} names, {names!r}."
         )
         raise ValueError(msg)
-    if class_names is None and "target_names" in table and class_names_of(table) != names:
+    if class_names is None and told is not None and told != names:
         warnings.warn(
             f"The table has other classes than the model, {', '.join(names)}, or in another order: "
-            f"{', '.join(class_names_of(table))}. Predictions are named as in the model.",
+            f"{', '.join(told)}. Predictions are named as in the model.",
             stacklevel=3,
         )
     return names

@@ -14,7 +14,7 @@ from cnnkit._validation import check_image_size, check_one_of
 from cnnkit.data._batches import LABEL_MODES, TargetMaker
 from cnnkit.data._reading import CHANNELS, check_reading, placed, read_image
 from cnnkit.data._splitting import flat_targets
-from cnnkit.data._tables import check_table, class_names_of
+from cnnkit.data._tables import check_table, class_names_if_known
 from cnnkit.exceptions import ImageReadError
 
 
@@ -74,7 +74,7 @@ def table_source(
         crop_to_aspect_ratio=crop_to_aspect_ratio,
         pad_to_aspect_ratio=pad_to_aspect_ratio,
     )
-    names = class_names_of(table) if "target_names" in table else None
+    names = class_names_if_known(table)
     targets = None
     if label_mode is not None and names is not None:
         targets = TargetMaker(table["targets"].to_numpy(), len(names), label_mode)
@@ -104,7 +104,7 @@ def array_source(
     if label_mode is not None:
         numbers = _class_numbers(source[1], len(images), names)
         if names is None:
-            names = [str(number) for number in range(int(numbers.max(initial=0)) + 1)]
+            names = [str(number) for number in range(_count_classes(source[1], numbers))]
         targets = TargetMaker(numbers, len(names), label_mode)
     height, width, channels = images.shape[1:]
     return Source(
@@ -114,6 +114,7 @@ def array_source(
 
 def _class_numbers(targets: Any, count: int, names: list[str] | None) -> NDArray[np.int64]:
     given = np.asarray(targets)
+    _check_one_hot(given)
     numbers = flat_targets(given) if given.ndim in (1, 2) else given
     whole = np.issubdtype(numbers.dtype, np.integer) and numbers.shape == (count,)
     most = len(names) - 1 if names else np.inf
@@ -125,3 +126,23 @@ def _class_numbers(targets: Any, count: int, names: list[str] | None) -> NDArray
         )
         raise ValueError(msg)
     return numbers.astype(np.int64)
+
+
+def _check_one_hot(targets: NDArray[Any]) -> None:
+    """Raise a ValueError if rows are no classes: several labels, none, or shares."""
+    if targets.ndim != 2 or targets.shape[1] == 1:
+        return
+    wrong = np.flatnonzero(((targets != 0).sum(axis=1) != 1) | (targets.max(axis=1) != 1))
+    if wrong.size:
+        msg = (
+            "`source` must hold one class for each image: numbers, or rows of one 1 and else 0. "
+            f"Received: {targets[wrong[0]].tolist()} in row {wrong[0]}. Pass label_mode=None and "
+            "zip images and targets of another form."
+        )
+        raise ValueError(msg)
+
+
+def _count_classes(targets: Any, numbers: NDArray[np.int64]) -> int:
+    """Return the width of one-hot rows, which the last class needn't be in, or what is seen."""
+    shape = np.shape(targets)
+    return shape[1] if len(shape) == 2 and shape[1] > 1 else int(numbers.max(initial=0)) + 1

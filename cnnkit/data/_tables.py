@@ -15,6 +15,13 @@ def class_names_of(table: pd.DataFrame) -> list[str]:
     return list(table["target_names"].cat.categories)
 
 
+def class_names_if_known(table: pd.DataFrame) -> list[str] | None:
+    """Return all class names of a table that may be without them, as one read from a CSV file."""
+    names = table.get("target_names")
+    known = names is not None and isinstance(names.dtype, pd.CategoricalDtype)
+    return class_names_of(table) if known else None
+
+
 def with_targets(
     table: pd.DataFrame, names: Sequence[str], class_names: Sequence[str] | None
 ) -> pd.DataFrame:

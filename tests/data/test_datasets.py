@@ -2,6 +2,7 @@
 
 import random
 import re
+import threading
 import time
 
 import albumentations as A
@@ -971,6 +972,56 @@ class TestErrors:
         text = r"`transform` must keep the shape .*Received: \(8, 8, 3\) became \(4, 4, 3\)"
         with pytest.raises(tf.errors.OpError, match=text):
             images_of(dataset)
+
+    def test_transform_that_drops_the_channel(self):
+        """OpenCV does so, and a resize doesn't help."""
+        images = np.zeros((4, 8, 8, 1), dtype=np.uint8)
+        dataset = image_dataset((images, np.zeros(4, int)), transform=lambda image: image[..., 0])
+
+        with pytest.raises(tf.errors.OpError, match=r"became \(8, 8\)\. Give the channel back"):
+            images_of(dataset)
+
+    @pytest.mark.parametrize("layer", [keras.layers.MixUp(), keras.layers.CutMix()])
+    @pytest.mark.parametrize("inside", [False, True])
+    def test_layers_that_mix_images(self, arrays, layer, inside):
+        """The labels would stay as they are."""
+        layer = keras.Sequential([keras.layers.RandomFlip(), layer]) if inside else layer
+
+        with pytest.raises(ValueError, match="Received: (MixUp|CutMix), which mixes images"):
+            image_dataset(arrays, transform=layer)
+
+    @pytest.mark.parametrize("row", [[1, 1, 0], [0, 0, 0], [0, 0.4, 0.6], [0, 2, 0]])
+    def test_rows_that_are_no_class(self, row):
+        """Several labels or shares aren't made a class in silence."""
+        images = np.zeros((2, 8, 8, 3), dtype=np.uint8)
+
+        with pytest.raises(ValueError, match=r"must hold one class for each image.* in row 1\."):
+            image_dataset((images, np.array([[0, 1, 0], row])))
+
+    def test_class_that_is_in_no_row(self):
+        """One-hot rows tell how many classes there are."""
+        images = np.zeros((4, 8, 8, 3), dtype=np.uint8)
+        dataset = image_dataset((images, np.eye(3)[[0, 1, 0, 1]]))
+
+        assert ["0", "1", "2"] == dataset.class_names
+        assert (None, 3) == tuple(dataset.element_spec[1].shape)
+
+    @pytest.mark.parametrize("workers", [0, 4])
+    def test_random_state_of_ones_own(self, workers):
+        """A transform that keeps one goes on with it: copies would draw the same."""
+
+        class Own:
+            def __init__(self):
+                self.generator, self.lock = np.random.default_rng(0), threading.Lock()
+
+            def __call__(self, image):
+                with self.lock:
+                    return np.full_like(image, self.generator.integers(256))
+
+        images = np.zeros((64, 4, 4, 1), dtype=np.uint8), np.zeros(64, int)
+        drawn = levels_of(image_dataset(images, batch_size=4, transform=Own(), workers=workers))
+
+        assert sorted(drawn) == sorted(np.random.default_rng(0).integers(256, size=64).tolist())
 
     @pytest.mark.parametrize("transform", ["flip", [A.HorizontalFlip()]])
     def test_transform_that_is_none(self, arrays, transform):

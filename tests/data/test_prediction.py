@@ -149,6 +149,19 @@ class TestColumns:
         assert "probability_day" in result
         assert "night" == result.loc["row 0", "predicted_names"]
 
+    def test_names_that_are_plain_text(self, table):
+        """A table that was read from a CSV file has no classes in order, and needs none."""
+        plain = table.assign(target_names=table["target_names"].astype(str))
+
+        actual = predict_images(brightness(2), plain, class_names=["night", "day"], progress=False)
+        with pytest.raises(ValueError, match="`class_names` must be given"):
+            predict_images(brightness(2), plain, progress=False)
+
+        expected = predict_images(
+            brightness(2), table, class_names=["night", "day"], progress=False
+        )
+        assert expected["predicted_names"].tolist() == actual["predicted_names"].tolist()
+
     def test_class_order_of_the_table(self, level_table):
         """Outputs follow the order of the table's categories, not of the alphabet."""
         table = level_table([250, 5], ["light", "dark"])

@@ -82,10 +82,11 @@ class TestOrientation:
         np.testing.assert_array_equal(UPRIGHT[orientation](pixels), actual)
 
     @pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
-    def test_broken_exif_data_is_ignored(self, write_image, pixels, name):
+    @pytest.mark.parametrize("broken", [b"no such thing", b"II*\0"])
+    def test_broken_exif_data_is_ignored(self, write_image, pixels, name, broken):
         """An image can be seen whatever its metadata are."""
         expected = read_image(write_image(f"plain/{name}", pixels))
-        path = write_image(name, pixels, exif=b"Exif\0\0no such thing")
+        path = write_image(name, pixels, exif=b"Exif\0\0" + broken)
 
         actual = read_image(path)
 

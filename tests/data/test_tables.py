@@ -362,6 +362,18 @@ class TestListSplits:
         expected = [[f"{train}/cat/1.png"], [f"{validation}/cat/2.png"], [f"{test}/cat/3.png"]]
         assert expected == [relative(table, root) for table in split]
 
+    def test_class_order_of_a_table(self, make_files):
+        """Folders don't tell the order that the classes had."""
+        root = make_files("train/a/1.png", "train/b/1.png", "val/b/1.png")
+
+        split = list_splits(root, class_names=["b", "a"])
+
+        assert ["b", "a"] == list(split.train["target_names"].cat.categories)
+        assert [1, 0] == split.train["targets"].tolist()
+        assert [0] == split.validation["targets"].tolist()
+        with pytest.raises(ValueError, match="`class_names` must name every class, once"):
+            list_splits(root, class_names=["b"])
+
     def test_one_class_order(self, make_files):
         """A class that is missing in one part still has its number there."""
         root = make_files("train/a/1.png", "train/c/1.png", "val/c/1.png", "test/b/1.png")
