@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import re
 
 import keras
 import numpy as np
@@ -139,7 +140,8 @@ def test_builders_of_cnnkit_are_errors(builder):
 )
 def test_other_things_are_errors(architecture):
     """What is no name, builder or model is answered in words, not by an AttributeError."""
-    with pytest.raises((TypeError, ValueError), match=r"`architecture` must be"):
+    told = rf"`architecture` must be .* Received: architecture={re.escape(repr(architecture))}\. "
+    with pytest.raises((TypeError, ValueError), match=told):
         mode_for(architecture)
 
 
@@ -192,6 +194,34 @@ def test_scaling_behind_weights_leaves_a_network_unknown():
 
     with pytest.raises(ValueError, match=r"Received: a model named 'mine' without scaling"):
         mode_for(model)
+
+
+@pytest.mark.parametrize(
+    "front",
+    [lambda x: x / 2.0, layers.Lambda(lambda x: x / 2.0, output_shape=(32, 32, 3))],
+    ids=["operation", "Lambda"],
+)
+def test_arithmetic_in_front_leaves_a_network_unknown(vgg, front):
+    """It may be the scaling, or something else."""
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, vgg(front(inputs)), name="vgg16")
+    message = (
+        r"^`mode` can be found for the networks of keras\.applications and for models that scale "
+        r"inside\. Received: a model named 'vgg16' with arithmetic in front that may scale\. "
+    )
+
+    with pytest.raises(ValueError, match=message + ADVICE):
+        mode_for(model)
+
+
+def test_normalization_with_weights_scales():
+    """One that was adapted holds its statistics as weights, which aren't those of a network."""
+    scaler = layers.Normalization()
+    scaler.adapt(np.zeros((2, 8, 8, 3), dtype=np.float32))
+    model = keras.Sequential([keras.Input((8, 8, 3)), scaler, layers.Conv2D(2, 3)])
+
+    assert scaler.weights
+    assert "none" == mode_for(model)
 
 
 @pytest.mark.parametrize("scaling", ["Rescaling", "Normalization"])

@@ -278,7 +278,8 @@ def test_color_modes_refuse_other_channels(function, mode, channels):
     """A mode with figures for red, green and blue needs all three and nothing else."""
     message = (
         rf"`mode='{mode}'` scales each of three RGB channels by its own figures\. Received: "
-        rf"images with {channels} channel\(s\)\."
+        rf"images with {channels} channel\(s\)\. Repeat a grayscale image three times "
+        r"\(`to_grayscale\(image, keep_channels=True\)`\), or use mode='tf' or 'unit'\.$"
     )
 
     with pytest.raises(ValueError, match=message):

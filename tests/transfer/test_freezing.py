@@ -442,7 +442,11 @@ def test_a_negative_count_is_refused(function, argument, classifier) -> None:
 def test_a_model_without_weights_is_refused(function) -> None:
     """Nothing is known of its layers yet."""
     model = keras.Sequential([keras.layers.Dense(3)])
-    with pytest.raises(ValueError, match=r"`model` must have its weights\..*Add a keras\.Input"):
+    text = (
+        r"^`model` must have its weights\. Received: a model that is not built\. Add a "
+        r"keras\.Input in front, or call it once\.$"
+    )
+    with pytest.raises(ValueError, match=text):
         function(model)
 
 
