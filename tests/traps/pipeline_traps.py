@@ -247,7 +247,31 @@ def lost_shapes() -> Trap:
     )
 
 
+def mixed_without_labels() -> Trap:
+    """MixUp takes images alone, too: it mixes them and knows nothing of their labels."""
+    images, targets = digits(0, 1)
+    layer = keras.layers.MixUp(seed=0)
+    dataset = tf.data.Dataset.from_tensor_slices((images[:100], targets[:100])).batch(100)
+    mixed, labels = next(iter(dataset.map(lambda x, y: (layer(x, training=True), y))))
+    away = np.abs(mixed.numpy().astype(float) - images[:100]).max(axis=(1, 2, 3))
+    naive = int((away > 25).sum())  # a tenth of the range
+    try:
+        image_dataset((images, targets), transform=layer)
+        ours = "mixed"
+    except ValueError:
+        ours = "an error"
+    return Trap(
+        "MixUp over images alone",
+        "of 100 images: mixed with another, under the old label",
+        str(naive),
+        ours,
+        naive > 10 and (labels.numpy() == targets[:100]).all() and ours == "an error",
+        "keras#20590",
+    )
+
+
 TRAPS = (
+    mixed_without_labels,
     scaled_twice,
     statistics_of_raw_images,
     children_in_step,
