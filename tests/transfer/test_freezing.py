@@ -334,21 +334,6 @@ def test_batch_norm_inside_another_layer_stays_frozen(batch_norm, data, changes)
     assert batch_norm == (not all(map(np.array_equal, before, norm.get_weights())))
 
 
-def test_states_inside_another_layer_are_kept() -> None:
-    """Opening the model around it doesn't open what was frozen in it."""
-    inner = keras.Sequential([keras.Input((8, 8, 3)), Residual(name="block")], name="backbone")
-    model = keras.Sequential([inner, keras.layers.Flatten(), keras.layers.Dense(3, name="head")])
-    block = inner.get_layer("block")
-    inner.trainable = False
-    block.trainable = True
-    block.conv.trainable = False
-    freeze(model, names=["head"])
-
-    assert inner.trainable
-    assert not block.conv.trainable
-    assert block.norm.trainable
-
-
 def test_what_has_no_weight_decay_keeps_none(backbone) -> None:
     """It stands in no configuration."""
     optimizer = keras.optimizers.AdamW(1e-3, weight_decay=0.1)
