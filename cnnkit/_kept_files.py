@@ -110,9 +110,8 @@ def _made(path: Path, title: bytes, key: str, fill: Callable[[BinaryIO], None]) 
             file.close()
         part.unlink(missing_ok=True)
         raise
-    for left in path.parent.glob(
-        f"{glob.escape(path.name)}.{_TOKEN}.part"
-    ):  # by one that was killed
+    killed = f"{glob.escape(path.name)}.{_TOKEN}.part"
+    for left in path.parent.glob(killed):
         with suppress(OSError):
             left.unlink()
     return file

@@ -137,9 +137,8 @@ def list_splits(
         )
         raise FileNotFoundError(msg)
     tables = {part: list_images(path) for part, path in folders.items() if path is not None}
-    class_names = class_names or sorted(
-        {name for table in tables.values() for name in class_names_of(table)}
-    )
+    if class_names is None:
+        class_names = sorted({name for part in tables.values() for name in class_names_of(part)})
     empty = pd.DataFrame({"file_paths": pd.Series([], dtype=str)})
     return Split(
         *(

@@ -61,7 +61,8 @@ def fine_tune(
             where that can't change a bit of the result (arrays, datasets of `image_dataset` without
             a transform) and the features take less than 2 GB; True for any data, whose images are
             then taken as they come in one pass; or False. What draws at random, as dropout in the
-            backbone, is never cached: the frozen part ends in front of it.
+            backbone, is never cached: the frozen part ends in front of it. A model with a
+            `train_step` of its own is trained whole.
         batch_size: Images a batch, for arrays.
         monitor: What the best epoch is best in, a logged quantity; `"auto"` is the accuracy on the
             validation data, or `"val_loss"` where none is logged. Losses and errors are the better
@@ -75,7 +76,8 @@ def fine_tune(
         verbose: As in `fit`.
 
     Returns:
-        A Keras History over both stages; its `"stage"` says which epoch belongs to which.
+        A Keras History over both stages; its `"stage"` says which epoch belongs to which, and the
+        second is numbered from `head_epochs` on.
         It is the model's `history` too, which an interrupted call leaves behind. Afterwards the
         model holds a stock Adam optimizer at a tenth of `learning_rate` (with loss scaling, if its
         own optimizer had that).
@@ -115,9 +117,8 @@ def fine_tune(
             _set_stage(model, history.stage, head_names)
             with scope_of(model):
                 renew_train_step(model, _one_cycle(rate, steps * count))
-            start = (
-                0 if history.stage == "head" else head_epochs
-            )  # when that was stopped early, too
+            # From there also where the head was stopped early: a resumed run can't know that.
+            start = 0 if history.stage == "head" else head_epochs
             cut = cut_for(model, (train, validation), cache) if history.stage == "head" else None
             running: dict[str, Any] = {
                 "initial_epoch": start,

@@ -26,7 +26,8 @@ def layerwise_learning_rates(
     Args:
         optimizer: Any optimizer of Keras or a class derived from one; it isn't changed.
         multipliers: Multiplier of the rate by the name of a layer that trains; 1 where a layer
-            isn't named. `list_blocks` tells the layers of a block, `trainable_summary` which of
+            isn't named. Of a layer that is made of others, the innermost that is named counts.
+            `list_blocks` tells the layers of a block, `trainable_summary` which of
             them train.
 
     Returns:

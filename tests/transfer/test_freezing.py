@@ -38,6 +38,16 @@ def test_names_freeze_the_named_layers(classifier) -> None:
     assert {"bn1", "conv2", "head_predictions"} == trained(classifier)
 
 
+def test_the_first_layer_of_a_sequential_model_is_not_frozen_unasked() -> None:
+    """It is no input, which has nothing to freeze."""
+    model = keras.Sequential([keras.Input((4,))])
+    for name in ("first", "second", "third"):
+        model.add(keras.layers.Dense(4, name=name))
+    freeze(model, names=["second"])
+
+    assert {"first", "third"} == trained(model)
+
+
 def test_freezing_adds_to_the_present_state(classifier) -> None:
     """A second call keeps what the first froze."""
     freeze(freeze(classifier, names=["conv1"]), names=["conv2"])
