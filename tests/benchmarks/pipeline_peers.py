@@ -6,7 +6,6 @@ All give float32 images in -1..1 and one-hot targets, shuffled.
 import multiprocessing
 import os
 import resource
-import threading
 import time
 from collections.abc import Callable
 from multiprocessing.pool import ThreadPool
@@ -164,50 +163,23 @@ def ours_alone(photos: Photos, *, augmented: bool, processes: bool) -> Callable[
 
     Threads throw the batches away, and so do processes: none is handed over.
     """
-    batches = -(-len(photos.table) // BATCH)
-    return _side_by_side(_make_batch, batches, _prepare_flow, (photos, augmented), processes)
-
-
-def bound(photos: Photos, *, augmented: bool) -> Callable[[], float]:
-    """Return what tells the seconds of bare OpenCV and albumentations, over the number of cores."""
-    _prepare_bare(photos, augmented)
-
-    def seconds() -> float:
-        return sum(map(_bare_seconds, range(len(_kept["files"])))) / (os.cpu_count() or 1)
-
-    return seconds
-
-
-def bound_alone(photos: Photos, *, augmented: bool, processes: bool) -> Callable[[], float]:
-    """Return what tells the seconds of the same work, done on all cores in fact."""
-    count = len(photos.table)
-    return _side_by_side(_bare_seconds, count, _prepare_bare, (photos, augmented), processes)
-
-
-_kept: dict[str, Any] = {}  # what a process works with
-
-
-def _side_by_side(
-    work: Callable[[int], object],
-    count: int,
-    prepare: Callable[..., None],
-    options: tuple[Any, ...],
-    processes: bool,
-) -> Callable[[], float]:
-    """Return what tells the seconds of so many pieces of work, on a worker for each core."""
-    cores = os.cpu_count() or 1
+    count = os.cpu_count() or 1
+    _prepare_flow(photos, augmented)
     if processes:
-        pool = multiprocessing.get_context("spawn").Pool(cores, prepare, options)
+        pool = multiprocessing.get_context("spawn").Pool(count, _prepare_flow, (photos, augmented))
     else:
-        prepare(*options)
-        pool = ThreadPool(cores)
+        pool = ThreadPool(count)
+    batches = range(len(_flows[0]))
 
     def seconds() -> float:
         start = time.perf_counter()
-        pool.map(work, range(count), chunksize=max(1, count // 40))
+        pool.map(_make_batch, batches, chunksize=1)
         return time.perf_counter() - start
 
     return seconds
+
+
+_flows: list[Any] = []  # of a process
 
 
 def _prepare_flow(photos: Photos, augmented: bool) -> None:
@@ -221,37 +193,35 @@ def _prepare_flow(photos: Photos, augmented: bool) -> None:
         mode="tf",
         seed=0,
     )
-    _kept["batches"] = flows.train
+    _flows[:] = [flows.train]
 
 
 def _make_batch(place: int) -> None:
-    _kept["batches"][place]
+    _flows[0][place]
 
 
-def _prepare_bare(photos: Photos, augmented: bool) -> None:
+def bound(photos: Photos, *, augmented: bool) -> Callable[[], float]:
+    """Return what tells the seconds of bare OpenCV and albumentations, over the number of cores."""
     cv2.setNumThreads(1)
-    table = scaled(np.arange(256, dtype=np.float32))[:, None, None]
-    _kept.update(
-        files=[np.fromfile(path, dtype=np.uint8) for path in photos.table["file_paths"]],
-        transforms=threading.local() if augmented else None,
-        table=np.tile(table, (1, 1, 3)),
-        side=photos.side,
-    )
+    paths = list(photos.table["file_paths"])
+    transform, table = augmentation(), scaled(np.arange(256, dtype=np.float32))[:, None, None]
+    table = np.tile(table, (1, 1, 3))
 
+    def seconds() -> float:
+        spent = 0.0
+        for path in paths:
+            data = np.frombuffer(Path(path).read_bytes(), dtype=np.uint8)
+            start = time.perf_counter()
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            image = cv2.resize(image, (2 * photos.side,) * 2, interpolation=cv2.INTER_LINEAR)
+            image = cv2.resize(image, (photos.side,) * 2, interpolation=cv2.INTER_AREA)
+            if augmented:
+                image = transform(image=image)["image"]
+            cv2.LUT(image, table)
+            spent += time.perf_counter() - start
+        return spent / (os.cpu_count() or 1)
 
-def _bare_seconds(place: int) -> float:
-    """Do what no reader of this quality can do without, and tell how long it took."""
-    start, side = time.perf_counter(), _kept["side"]
-    image = cv2.imdecode(_kept["files"][place], cv2.IMREAD_COLOR)
-    image = cv2.resize(image, (2 * side,) * 2, interpolation=cv2.INTER_LINEAR)
-    image = cv2.resize(image, (side,) * 2, interpolation=cv2.INTER_AREA)
-    own = _kept["transforms"]
-    if own is not None:
-        if not hasattr(own, "transform"):  # threads must not share one
-            own.transform = augmentation()
-        image = own.transform(image=image)["image"]
-    cv2.LUT(image, _kept["table"])
-    return time.perf_counter() - start
+    return seconds
 
 
 def trivial_model(classes: int) -> keras.Model:

@@ -9,8 +9,7 @@ is the time of a way over that of the first, by its median and the lower end of 
 "Our batches alone" are the same batches made by a thread or a process for each core and handed to
 nobody: what Python's lock costs, and what `tf.data` and `fit` do. The bound is what `cv2.imdecode`,
 `cv2.resize` (bilinear to twice the size, then 2 x 2 averages), the transforms and `cv2.LUT` take
-alone on one thread, over the number of cores; below it, what a thread or a process for each core
-makes of the same work.
+alone on one thread, over the number of cores.
 """
 
 import sys
@@ -37,8 +36,6 @@ AUGMENTED = {
     "our batches alone, threads": way("ours_alone", augmented=True, processes=False),
     "our batches alone, processes": way("ours_alone", augmented=True, processes=True),
     "bound, antialiased": way("bound", augmented=True),
-    "  on threads": way("bound_alone", augmented=True, processes=False),
-    "  on processes": way("bound_alone", augmented=True, processes=True),
 }
 LATER = {
     "image_dataset, memory": way("ours", augmented=True, cache="memory"),
@@ -57,8 +54,6 @@ PLAIN = {
     "our batches alone, threads": way("ours_alone", augmented=False, processes=False),
     "our batches alone, processes": way("ours_alone", augmented=False, processes=True),
     "bound, antialiased": way("bound", augmented=False),
-    "  on threads": way("bound_alone", augmented=False, processes=False),
-    "  on processes": way("bound_alone", augmented=False, processes=True),
 }
 KEPT = {
     "image_dataset, memory": way("ours", augmented=False, shuffle=False, cache="memory"),
