@@ -17,21 +17,19 @@ LevelTable = Callable[..., pd.DataFrame]
 
 
 @pytest.fixture
-def system_limit() -> Callable[..., Any]:
-    """Return a context manager: with FSIZE no file grows larger, with NOFILE no more are open."""
+def file_size_limit() -> Callable[[int], Any]:
+    """Return a context manager within which no file grows larger, as on a full disk."""
     resource = pytest.importorskip("resource", reason="this system has no limits to set")
 
     @contextmanager
-    def limited(**limits: int) -> Iterator[None]:
-        ((name, limit),) = limits.items()
-        which = getattr(resource, f"RLIMIT_{name}")
-        before, writes = resource.getrlimit(which), sys.dont_write_bytecode
+    def limited(size: int) -> Iterator[None]:
+        before, writes = resource.getrlimit(resource.RLIMIT_FSIZE), sys.dont_write_bytecode
         sys.dont_write_bytecode = True  # Python would keep a part of a module it imports meanwhile
-        resource.setrlimit(which, (limit, before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
         try:
             yield
         finally:
-            resource.setrlimit(which, before)
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
             sys.dont_write_bytecode = writes
 
     return limited

@@ -697,12 +697,12 @@ class TestInterrupted:
         assert levels_of(opened(table, cache)) == LEVELS
 
     @pytest.mark.parametrize("has_old", [False, True])
-    def test_disk_is_full(self, table, cache, has_old, system_limit):
+    def test_disk_is_full(self, table, cache, has_old, file_size_limit):
         """A write that fails is told; an earlier cache stays, nothing else is left."""
         if has_old:
             opened(table[::-1], cache)
         before = cache.read_bytes() if has_old else b""
-        with system_limit(FSIZE=600), pytest.raises(OSError, match="File too large"):
+        with file_size_limit(600), pytest.raises(OSError, match="File too large"):
             opened(table, cache)
 
         assert ([cache.name] if has_old else []) == beside(cache)

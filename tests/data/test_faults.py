@@ -76,10 +76,10 @@ class TestTheDisk:
 
     @writers
     @pytest.mark.parametrize("room", [100, 500])
-    def test_full(self, photos, tmp_path, system_limit, write, room):
+    def test_full(self, photos, tmp_path, file_size_limit, write, room):
         """The photos stay, nothing is left in part, and a rerun with room succeeds."""
         before = state(photos)
-        with system_limit(FSIZE=room), pytest.raises(OSError, match="File too large") as caught:
+        with file_size_limit(room), pytest.raises(OSError, match="File too large") as caught:
             write(photos, tmp_path)
         assert str(tmp_path / "made") in str(caught.value)
         left = [path.name for path in (tmp_path / "made").rglob("*") if path.is_file()]
@@ -89,10 +89,10 @@ class TestTheDisk:
         write(photos, tmp_path)
         assert any(path.is_file() for path in (tmp_path / "made").rglob("*"))
 
-    def test_full_while_renaming(self, photos, system_limit):
+    def test_full_while_renaming(self, photos, file_size_limit):
         """The journal comes first: without it nothing is renamed, and it is named."""
         before = state(photos)
-        with system_limit(FSIZE=10), pytest.raises(OSError, match=r"cnnkit-moves\.json"):
+        with file_size_limit(10), pytest.raises(OSError, match=r"cnnkit-moves\.json"):
             rename_classes(photos, {"a": "z"})
 
         assert state(photos) == before

@@ -516,14 +516,20 @@ class TestDamage:
         with pytest.raises(ValueError, match="00000-of-00002.tfrecord', which can't be read"):
             read(folder)
 
-    def test_more_shards_than_files_may_be_open(self, write, system_limit):
+    def test_more_shards_than_files_may_be_open(self, write, monkeypatch):
         """All are open at a time where the order is that of the table."""
+        resource = pytest.importorskip("resource", reason="this system has no limits to set")
         folder = write(shards=13)
-        with system_limit(NOFILE=76):
-            with pytest.raises(ValueError, match="13 shards, where the system .* 76 open files"):
-                read(folder)
-            read(folder, shuffle=True)
-            read(folder, shard=(0, 13))
+        monkeypatch.setattr(
+            resource, "getrlimit", lambda _: (76, 76)
+        )  # a real one would bind pytest, too
+        with pytest.raises(ValueError, match="13 shards, where the system .* 76 open files"):
+            read(folder)
+
+        read(folder, shuffle=True)
+        read(folder, shard=(0, 13))
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (77, 77))
+        read(folder)
 
     def test_no_records(self, tmp_path):
         """Another folder is none."""

@@ -177,6 +177,14 @@ class TestAntialiasing:
                 actual = read_image(path, size, **options)
                 np.testing.assert_array_equal(np.full((*size, 3), level), actual)
 
+    @given(stored=st.tuples(st.integers(1, 300), st.integers(1, 300)), size=sizes)
+    def test_even_color_stays_at_any_reduction(self, stored, size):
+        """The weights of every kernel sum to 1, also as OpenCV takes them."""
+        for level in (100, 255):
+            even = np.full((*stored, 3), level, dtype=np.uint8)
+
+            np.testing.assert_array_equal(np.full((*size, 3), level), resize(even, size))
+
     def test_narrow_and_wide_reductions_differ(self, write_image, photos):
         """Rows and columns are smoothed each by their own reduction."""
         path = write_image("photo.png", photos[1])
@@ -385,13 +393,13 @@ class TestStrips:
     @pytest.mark.parametrize("shape", [(100_000, 40, 3), (40, 100_000, 3), (100_000, 1, 3)])
     def test_kernel_is_small(self, monkeypatch, shape):
         """The Gaussian doesn't grow with the reduction, or time would with its square."""
-        sizes, blur = [], cv2.GaussianBlur
+        sizes, filtered = [], cv2.sepFilter2D
 
-        def noted(pixels, size, *arguments, **options):
-            sizes.append(size)
-            return blur(pixels, size, *arguments, **options)
+        def noted(pixels, depth, horizontal, vertical, **options):
+            sizes.extend([len(horizontal), len(vertical)])
+            return filtered(pixels, depth, horizontal, vertical, **options)
 
-        monkeypatch.setattr(cv2, "GaussianBlur", noted)
+        monkeypatch.setattr(cv2, "sepFilter2D", noted)
         resize(np.zeros(shape, dtype=np.uint8), (32, 32))
 
         assert np.max(sizes) <= 13
