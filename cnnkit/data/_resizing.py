@@ -1,7 +1,7 @@
 """Antialiased resizing: what is made smaller is smoothed first, as much as it is reduced."""
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import cv2
@@ -49,23 +49,26 @@ def resize(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     smooth: NDArray[Any] = _averaged(pixels, size)
     ratios = smooth.shape[0] / height, smooth.shape[1] / width
     if max(ratios) > 1:
-        (rows, vertical), (columns, horizontal) = map(_gaussian, ratios)
-        smooth = cv2.GaussianBlur(
-            smooth, (columns, rows), horizontal, sigmaY=vertical, borderType=cv2.BORDER_REPLICATE
-        )
+        vertical, horizontal = map(_kernel, ratios)
+        # `GaussianBlur` would round between the sides, too, and take longer.
+        smooth = cv2.sepFilter2D(smooth, -1, horizontal, vertical, borderType=cv2.BORDER_REPLICATE)
     small: NDArray[Any] = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
     return small
 
 
-def _gaussian(ratio: float) -> tuple[int, float]:
-    """Return the size and the deviation of the Gaussian in front of the bilinear kernel.
+@lru_cache(maxsize=1024)
+def _kernel(ratio: float) -> NDArray[np.float64]:
+    """Return the Gaussian in front of the bilinear kernel.
 
     A triangle of half-width `ratio` has the variance ratio² / 6, of which bilinear sampling has
     about 1 / 6. The kernel is short, and its variance is not the square of its deviation.
     """
     variance = max(ratio**2 - 1, 0) / 6
-    size = 2 * math.ceil(1.5 * math.sqrt(variance)) + 1
-    return size, float(np.interp(variance, *_deviations(size)))
+    reach = max(1, math.ceil(1.5 * math.sqrt(variance)))  # OpenCV is slow with a single weight
+    size = 2 * reach + 1
+    deviation = float(np.interp(variance, *_deviations(size)))
+    kernel: NDArray[np.float64] = cv2.getGaussianKernel(size, deviation)
+    return kernel
 
 
 @cache
