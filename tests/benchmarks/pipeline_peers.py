@@ -6,6 +6,7 @@ All give float32 images in -1..1 and one-hot targets, shuffled.
 import multiprocessing
 import os
 import resource
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.pool import ThreadPool
@@ -163,23 +164,52 @@ def ours_alone(photos: Photos, *, augmented: bool, processes: bool) -> Callable[
 
     Threads throw the batches away, and so do processes: none is handed over.
     """
-    count = os.cpu_count() or 1
-    _prepare_flow(photos, augmented)
-    if processes:
-        pool = multiprocessing.get_context("spawn").Pool(count, _prepare_flow, (photos, augmented))
-    else:
-        pool = ThreadPool(count)
-    batches = range(len(_flows[0]))
+    batches = -(-len(photos.table) // BATCH)
+    return _side_by_side(_make_batch, batches, _prepare_flow, (photos, augmented), processes)
+
+
+def bound(photos: Photos, *, augmented: bool, cached: bool = False) -> Callable[[], float]:
+    """Return what tells the seconds of bare OpenCV and albumentations, over the number of cores."""
+    _prepare_bare(photos, augmented, cached)
 
     def seconds() -> float:
-        start = time.perf_counter()
-        pool.map(_make_batch, batches, chunksize=1)
-        return time.perf_counter() - start
+        return sum(map(_bare_seconds, range(len(_kept["files"])))) / (os.cpu_count() or 1)
 
     return seconds
 
 
-_flows: list[Any] = []  # of a process
+def bound_alone(
+    photos: Photos, *, augmented: bool, processes: bool, cached: bool = False
+) -> Callable[[], float]:
+    """Return what tells the seconds of the same work, done on all cores in fact."""
+    options = photos, augmented, cached
+    return _side_by_side(_bare_seconds, len(photos.table), _prepare_bare, options, processes)
+
+
+_kept: dict[str, Any] = {}  # what a process works with
+
+
+def _side_by_side(
+    work: Callable[[int], object],
+    count: int,
+    prepare: Callable[..., None],
+    options: tuple[Any, ...],
+    processes: bool,
+) -> Callable[[], float]:
+    """Return what tells the seconds of so many pieces of work, on a worker for each core."""
+    cores = os.cpu_count() or 1
+    if processes:
+        pool = multiprocessing.get_context("spawn").Pool(cores, prepare, options)
+    else:
+        prepare(*options)
+        pool = ThreadPool(cores)
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        pool.map(work, range(count), chunksize=max(1, count // 40))
+        return time.perf_counter() - start
+
+    return seconds
 
 
 def _prepare_flow(photos: Photos, augmented: bool) -> None:
@@ -193,35 +223,45 @@ def _prepare_flow(photos: Photos, augmented: bool) -> None:
         mode="tf",
         seed=0,
     )
-    _flows[:] = [flows.train]
+    _kept["batches"] = flows.train
 
 
 def _make_batch(place: int) -> None:
-    _flows[0][place]
+    _kept["batches"][place]
 
 
-def bound(photos: Photos, *, augmented: bool) -> Callable[[], float]:
-    """Return what tells the seconds of bare OpenCV and albumentations, over the number of cores."""
+def _prepare_bare(photos: Photos, augmented: bool, cached: bool) -> None:
     cv2.setNumThreads(1)
-    paths = list(photos.table["file_paths"])
-    transform, table = augmentation(), scaled(np.arange(256, dtype=np.float32))[:, None, None]
-    table = np.tile(table, (1, 1, 3))
+    table = scaled(np.arange(256, dtype=np.float32))[:, None, None]
+    files = [np.fromfile(path, dtype=np.uint8) for path in photos.table["file_paths"]]
+    _kept.update(
+        files=files,
+        images=[_reduced(file, photos.side) for file in files] if cached else None,
+        transforms=threading.local() if augmented else None,
+        table=np.tile(table, (1, 1, 3)),
+        side=photos.side,
+    )
 
-    def seconds() -> float:
-        spent = 0.0
-        for path in paths:
-            data = np.frombuffer(Path(path).read_bytes(), dtype=np.uint8)
-            start = time.perf_counter()
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-            image = cv2.resize(image, (2 * photos.side,) * 2, interpolation=cv2.INTER_LINEAR)
-            image = cv2.resize(image, (photos.side,) * 2, interpolation=cv2.INTER_AREA)
-            if augmented:
-                image = transform(image=image)["image"]
-            cv2.LUT(image, table)
-            spent += time.perf_counter() - start
-        return spent / (os.cpu_count() or 1)
 
-    return seconds
+def _reduced(file: np.ndarray, side: int) -> np.ndarray:
+    image = cv2.imdecode(file, cv2.IMREAD_COLOR)
+    if image.shape[:2] == (side, side):
+        return image
+    image = cv2.resize(image, (2 * side,) * 2, interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(image, (side,) * 2, interpolation=cv2.INTER_AREA)
+
+
+def _bare_seconds(place: int) -> float:
+    """Do what no reader of this quality can do without, and tell how long it took."""
+    start, images = time.perf_counter(), _kept["images"]
+    image = images[place] if images else _reduced(_kept["files"][place], _kept["side"])
+    own = _kept["transforms"]
+    if own is not None:
+        if not hasattr(own, "transform"):  # threads must not share one
+            own.transform = augmentation()
+        image = own.transform(image=image)["image"]
+    cv2.LUT(image, _kept["table"])
+    return time.perf_counter() - start
 
 
 def trivial_model(classes: int) -> keras.Model:

@@ -9,7 +9,8 @@ is the time of a way over that of the first, by its median and the lower end of 
 "Our batches alone" are the same batches made by a thread or a process for each core and handed to
 nobody: what Python's lock costs, and what `tf.data` and `fit` do. The bound is what `cv2.imdecode`,
 `cv2.resize` (bilinear to twice the size, then 2 x 2 averages), the transforms and `cv2.LUT` take
-alone on one thread, over the number of cores.
+alone on one thread, over the number of cores; without the first two where images are cached. Below
+it stands what a thread or a process for each core makes of the same work.
 """
 
 import sys
@@ -36,6 +37,8 @@ AUGMENTED = {
     "our batches alone, threads": way("ours_alone", augmented=True, processes=False),
     "our batches alone, processes": way("ours_alone", augmented=True, processes=True),
     "bound, antialiased": way("bound", augmented=True),
+    "  on threads": way("bound_alone", augmented=True, processes=False),
+    "  on processes": way("bound_alone", augmented=True, processes=True),
 }
 LATER = {
     "image_dataset, memory": way("ours", augmented=True, cache="memory"),
@@ -43,6 +46,9 @@ LATER = {
     "ImageDataGenerator": way("generator", augmented=True),
     "Keras's dataset, cached + layers": way("keras_and_layers", cached=True),
     "  + albumentations": way("keras_and_albumentations", cached=True),
+    "bound": way("bound", augmented=True, cached=True),
+    "  on threads": way("bound_alone", augmented=True, cached=True, processes=False),
+    "  on processes": way("bound_alone", augmented=True, cached=True, processes=True),
 }
 PLAIN = {
     "image_dataset": way("ours", augmented=False),
@@ -54,13 +60,19 @@ PLAIN = {
     "our batches alone, threads": way("ours_alone", augmented=False, processes=False),
     "our batches alone, processes": way("ours_alone", augmented=False, processes=True),
     "bound, antialiased": way("bound", augmented=False),
+    "  on threads": way("bound_alone", augmented=False, processes=False),
+    "  on processes": way("bound_alone", augmented=False, processes=True),
 }
 KEPT = {
     "image_dataset, memory": way("ours", augmented=False, shuffle=False, cache="memory"),
     "  shuffled": way("ours", augmented=False, cache="memory"),
     "Keras's dataset, cached": way("keras_scaled", cached=True),
 }
-TINY = {name: PLAIN[name] for name in ("image_dataset", "ImageDataGenerator", "Keras's dataset")}
+TINY = {
+    **{name: PLAIN[name] for name in ("image_dataset", "ImageDataGenerator", "Keras's dataset")},
+    "bound": way("bound", augmented=False),
+    "  on threads": way("bound_alone", augmented=False, processes=False),
+}
 
 
 def write_photos(folder: Path, count: int, size: tuple[int, int], taken: int) -> str:
