@@ -77,10 +77,10 @@ def unfreeze(
     """Let layers train again; with no argument, all of them.
 
     BatchNormalization that has been trained before stays frozen, also where it is part of another
-    layer, unless `batch_norm=True`: with it
-    live, a few batches of new data destroy the statistics that the backbone was trained with. One
-    whose statistics are still at their start has nothing to lose and trains. So name the layers of
-    a head whose BatchNormalization has been trained and frozen since, with `batch_norm=True`.
+    layer, unless `batch_norm=True`: with it live, a few batches of new data destroy the statistics
+    that the backbone was trained with. One whose statistics are still at their start has nothing to
+    lose and trains. So name the layers of a head whose BatchNormalization has been trained and
+    frozen since, with `batch_norm=True`.
 
     Args:
         model: The model that is trained, functional or Sequential; models inside it are looked
