@@ -44,6 +44,10 @@ class ImageTransform:
         self._by_name = _takes_image_by_name(transform)
 
     @property
+    def is_function(self) -> bool:
+        return inspect.isroutine(self._transform)
+
+    @property
     def can_be_reseeded(self) -> bool:
         return hasattr(self._transform, "set_random_state")
 

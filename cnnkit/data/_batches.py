@@ -8,6 +8,7 @@ import copy
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,14 @@ class BatchMaker:
     mode: str
     seed: int
     _idle: deque[ImageTransform] = field(default_factory=deque, init=False, repr=False)
+    _turn: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         scaling_for(self.mode, self.shape[-1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process without what is for the threads of this one."""
+        return BatchMaker, (self.read, self.shape, self.transform, self.mode, self.seed)
 
     @property
     def dtype(self) -> type[np.generic]:
@@ -64,8 +70,11 @@ class BatchMaker:
             transform.reseed(self.seed, epoch, place)
             changed = transform(image)
             self._idle.append(transform)
-        else:  # copies would all begin from the random state that it has
+        elif self.transform.is_function:
             changed = self.transform(image)
+        else:  # copies would all begin from the random state that it has
+            with self._turn:
+                changed = self.transform(image)
         check_same_shape(image.shape, changed.shape)
         return changed
 

@@ -51,7 +51,8 @@ def image_dataset(
     draw: what is drawn for an image depends on the seed, the epoch and its place alone. The epoch
     is the count of iterations over the dataset, from `initial_epoch` on. That holds for transforms
     with albumentations' `set_random_state`; a function or an object with a random state of its own
-    keeps it, one for all workers.
+    keeps it, one for all workers. Workers call a function at the same time, and an object one after
+    another.
 
     Args:
         source: A table as `list_images` gives it, or a pair `(images, targets)` of uint8 images

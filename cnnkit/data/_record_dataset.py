@@ -100,7 +100,8 @@ def record_dataset(
         seed = fresh_seed(seed)
         records = _shuffled(paths, math.prod(manifest.shape), seed, in_turn=service is not None)
     else:
-        _check_open_files(len(paths))
+        if service is None:
+            _check_open_files(len(paths))
         records = _in_order(paths)
     drops = drop_remainder and service is None  # each worker of a service has a last batch
     batches = records.take(length).batch(batch_size, drop_remainder=drops)

@@ -57,7 +57,7 @@ def resize(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=1024)
-def _kernel(ratio: float) -> NDArray[np.float64]:
+def _kernel(ratio: float) -> NDArray[Any]:
     """Return the Gaussian in front of the bilinear kernel.
 
     A triangle of half-width `ratio` has the variance ratio² / 6, of which bilinear sampling has
@@ -67,7 +67,7 @@ def _kernel(ratio: float) -> NDArray[np.float64]:
     reach = max(1, math.ceil(1.5 * math.sqrt(variance)))  # OpenCV is slow with a single weight
     size = 2 * reach + 1
     deviation = float(np.interp(variance, *_deviations(size)))
-    kernel: NDArray[np.float64] = cv2.getGaussianKernel(size, deviation)
+    kernel: NDArray[Any] = cv2.getGaussianKernel(size, deviation)
     return kernel
 
 

@@ -40,6 +40,7 @@ def calibrate(model: keras.Model, validation: Any, *, batch_size: int = 32) -> k
     Raises:
         ValueError: If the model doesn't end with a softmax or sigmoid, there are no images, or the
             targets are not of its classes.
+        TypeError: If the model is neither functional nor Sequential.
 
     Example:
         >>> import numpy as np

@@ -21,6 +21,8 @@ from cnnkit.transfer._data_checks import pairs_of
 from cnnkit.transfer._splitting import flattened, split_model
 
 _TITLE = b"cnnkit cache of features\n"
+# How often something is dropped, as Keras's layers have it: dropout, attention, cells, whole paths.
+_RATES = ("rate", "dropout", "_dropout", "recurrent_dropout", "drop_path_rate")
 Images = NDArray[Any]
 
 
@@ -111,10 +113,11 @@ def _is_random(operation: Any) -> bool:
 
 
 def _draws(layer: Any) -> bool:
-    if hasattr(layer, "drop_path_rate"):  # Keras's StochasticDepth, without a seed of its own
-        return bool(layer.drop_path_rate)
     seeded = hasattr(layer, "seed") or bool(getattr(layer, "_seed_generators", ()))
-    return seeded and getattr(layer, "rate", 1) != 0
+    rates = [getattr(layer, name, None) for name in _RATES]
+    rates = [rate for rate in rates if isinstance(rate, int | float)]
+    # Keras's StochasticDepth has no seed of its own.
+    return (seeded or hasattr(layer, "drop_path_rate")) and (not rates or any(rates))
 
 
 def last_frozen(model: keras.Model) -> str:
@@ -205,8 +208,11 @@ def _key_of(images: Images) -> str:
 
 def _key_of_model(bottom: keras.Model, key: str, shape: tuple[int, ...]) -> str:
     """Return a number for what a model makes of images."""
-    told = bottom.get_config() | {"name": None}  # Keras numbers models that have none
-    digest = hashlib.sha256(json.dumps((key, shape, told), default=repr).encode())
+    told = json.dumps((key, shape, bottom.get_config() | {"name": None}), default=repr)
+    for place, operation in enumerate(bottom.operations):
+        if not isinstance(operation, keras.layers.Layer):  # Keras numbers them, and the model
+            told = told.replace(json.dumps(operation.name), str(place))
+    digest = hashlib.sha256(told.encode())
     for weight in bottom.weights:
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).data)
     return digest.hexdigest()

@@ -14,7 +14,7 @@ from cnnkit.transfer._classifier import HEAD
 from cnnkit.transfer._data_checks import batch_size_of, check_data, count_batches, fit_arguments
 from cnnkit.transfer._freezing import freeze, renew_train_step, unfreeze
 from cnnkit.transfer._resuming import callbacks_of_stage, has_backup
-from cnnkit.transfer._stage_on_features import cut_for, fit_on_features
+from cnnkit.transfer._stage_on_features import check_cache, cut_for, fit_on_features
 
 _ACCURACY = re.compile(r"val_(\w+_)?acc(uracy)?$")
 _WARM_UP = 0.3  # of the steps of a stage, the share that fastai's one-cycle policy gives it
@@ -85,7 +85,9 @@ def fine_tune(
     Raises:
         ValueError: If the model is not compiled, its head can't be found, the classes of the data
             are others or in another order, the data is scaled although the model scales inside, a
-            rate is not above 0, or the monitored quantity is not logged.
+            rate is not above 0, the monitored quantity is not logged, or `cache` is True for a
+            model with a `train_step` of its own.
+        TypeError: If the model is neither functional nor Sequential.
 
     Example:
         >>> import keras, numpy as np
@@ -103,6 +105,7 @@ def fine_tune(
     _check_rates(head_learning_rate=head_learning_rate, learning_rate=learning_rate)
     _check_callbacks(callbacks)
     head_names = _head_names(model, head)
+    check_cache(model, cache)
     check_distribution(model)
     for name, data in (("train", train), ("validation", validation)):
         check_data(model, name, data, batch_size)

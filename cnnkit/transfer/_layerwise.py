@@ -35,7 +35,8 @@ def layerwise_learning_rates(
         loaded, or `compile=False`.
 
     Raises:
-        TypeError: If the optimizer has no rate of its own, as `LossScaleOptimizer`.
+        TypeError: If the optimizer has no rate of its own, as `LossScaleOptimizer`, or several
+            already.
         ValueError: If a multiplier is negative. At the first step, if a name belongs to no layer
             that trains.
 
@@ -51,9 +52,10 @@ def layerwise_learning_rates(
         >>> model.compile(optimizer, loss="categorical_crossentropy")
     """
     kind = type(optimizer)
-    if not isinstance(optimizer, keras.optimizers.Optimizer) or kind.__name__ in _NOT_ALONE:
+    is_one = isinstance(optimizer, keras.optimizers.Optimizer)
+    if not is_one or isinstance(optimizer, _Layerwise) or kind.__name__ in _NOT_ALONE:
         msg = (
-            "`optimizer` must be a Keras optimizer with a learning rate of its own, as "
+            "`optimizer` must be a Keras optimizer with one learning rate of its own, as "
             f"keras.optimizers.Adam(1e-3). Received: {kind.__name__}."
         )
         raise TypeError(msg)
@@ -71,21 +73,30 @@ class _Layerwise:
 
     _factor = 1.0  # of the rate that is being used
 
-    def __init__(self, *args: Any, multipliers: Mapping[str, float], **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        multipliers: Mapping[str, float],
+        layer_factors: Sequence[float] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
         self.multipliers = dict(multipliers)
+        self._factors = None if layer_factors is None else list(layer_factors)
 
     def build(self, variables: Sequence[Any]) -> None:
         layers = {name for variable in variables for name in _layers_of(variable)}
         unknown = [name for name in self.multipliers if name not in layers]
-        if unknown:
+        is_known = self._factors is not None and len(self._factors) == len(variables)
+        if unknown and not is_known:
             near = get_close_matches(unknown[0], layers, n=3)
             msg = (
                 f"`multipliers` must name layers that train. Received: {unknown!r}. "
                 f"The closest: {', '.join(near) or 'none'}."
             )
             raise ValueError(msg)
-        self._factors = [self._multiplier_of(variable) for variable in variables]
+        if not unknown:
+            self._factors = [self._multiplier_of(variable) for variable in variables]
         super().build(variables)  # type: ignore[misc]  # the next class is an optimizer
 
     def _multiplier_of(self, variable: Any) -> float:
@@ -95,15 +106,21 @@ class _Layerwise:
 
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = super().get_config()  # type: ignore[misc]
-        return config | {"multipliers": self.multipliers}
+        # Of a model that is loaded, Keras leaves some names out: of what wraps a layer, and of a
+        # Sequential inside.
+        return config | {"multipliers": self.multipliers, "layer_factors": self._factors}
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        factor = self._factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
+        factor = self._factor_of(variable)
         super().update_step(gradient, variable, learning_rate * factor)  # type: ignore[misc]
+
+    def _factor_of(self, variable: Any) -> float:
+        factors: Any = self._factors
+        return float(factors[self._get_variable_index(variable)])  # type: ignore[attr-defined]
 
     def _apply_weight_decay(self, variables: Any) -> None:
         for variable in variables:
-            self._factor = self._multiplier_of(variable)
+            self._factor = self._factor_of(variable)
             super()._apply_weight_decay([variable])  # type: ignore[misc]
         self._factor = 1.0
 

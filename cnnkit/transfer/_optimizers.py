@@ -11,6 +11,7 @@ _EXCLUDED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
 def same_settings(optimizer: Any, kind: Any = None, **further: Any) -> Any:
     """Return a fresh optimizer of the same settings, of another class if one is given."""
     config = optimizer.get_config() | further
+    config.pop("layer_factors", None)  # of layerwise rates: those of what has trained so far
     fresh = (kind or type(optimizer)).from_config(config)
     for name in _EXCLUDED:
         if hasattr(inner_of(optimizer), name):

@@ -1,7 +1,9 @@
 """Going on with a run of several stages that was killed, by Keras's own backups."""
 
+import itertools
 import json
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,17 +38,35 @@ def _in_folder(
 ) -> keras.callbacks.BackupAndRestore:
     folder = Path(callback.backup_dir, stage)
     if not _is_whole(folder / _EPOCH):
+        if (folder / _EPOCH).exists() and not callback.double_checkpoint:
+            _keep_weights(folder / _WEIGHTS)  # they needn't be of the first epoch
         _back_to_earlier(folder)
     settings = {key: getattr(callback, key) for key in _SETTINGS if hasattr(callback, key)}
     return type(callback)(str(folder), **settings)
 
 
 def _back_to_earlier(folder: Path) -> None:
-    """Put the backup before in the place of one that was cut short; of the first, nothing stays."""
+    """Put the backup before in the place of one that was cut short."""
     for file in (folder / _WEIGHTS, folder / _EPOCH):
         file.unlink(missing_ok=True)
         if _earlier(file).exists():
             shutil.copyfile(_earlier(file), file)
+
+
+def _keep_weights(weights: Path) -> None:
+    """Give weights whose epoch is lost another name."""
+    if not weights.exists():
+        return
+    names = (weights.with_name(f"of_no_epoch_{n}.weights.h5") for n in itertools.count(1))
+    kept = next(name for name in names if not name.exists())
+    weights.rename(kept)
+    warnings.warn(
+        f"The backup in {str(weights.parent)!r} was cut short before the number of its epoch, and "
+        f"the stage begins anew. Its weights are in {kept.name!r} until the stage ends. "
+        "`double_checkpoint=True` keeps the backup before as well.",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def _earlier(file: Path) -> Path:

@@ -23,16 +23,8 @@ def cut_for(model: keras.Model, data: Sequence[Any], cache: str | bool) -> str |
         data: Training and validation data.
         cache: As in `fine_tune`.
     """
-    own = [name for name in _OF_TRAINING if _is_own(model, name)]
-    if cache is False or (own and cache is not True):
+    if cache is False or _own_training(model):
         return None
-    if own:
-        msg = (
-            "`cache` must be False for a model that is trained in a way of its own, as only a part "
-            f"of it is trained on features. Received: cache=True, with {type(model).__name__}"
-            f".{own[0]}."
-        )
-        raise ValueError(msg)
     if cache is True:
         return last_frozen(model)
     counts = [_length(part) for part in data]
@@ -47,8 +39,24 @@ def cut_for(model: keras.Model, data: Sequence[Any], cache: str | bool) -> str |
     return at if size <= _MOST_BYTES else None
 
 
-def _is_own(model: keras.Model, name: str) -> bool:
-    return getattr(type(model), name, None) is not getattr(keras.Model, name, None)
+def check_cache(model: keras.Model, cache: str | bool) -> None:
+    """Raise a ValueError if a model can't be trained on features, as is asked."""
+    own = _own_training(model)
+    if cache is True and own:
+        msg = (
+            "`cache` must be False for a model that is trained in a way of its own, as only a part "
+            f"of it is trained on features. Received: cache=True, with {type(model).__name__}"
+            f".{own[0]}."
+        )
+        raise ValueError(msg)
+
+
+def _own_training(model: keras.Model) -> list[str]:
+    """Return what a model's class does in training otherwise than Keras."""
+    mine, plain = type(model), keras.Model
+    return [
+        name for name in _OF_TRAINING if getattr(mine, name, None) is not getattr(plain, name, None)
+    ]
 
 
 def _length(data: Any) -> int | None:

@@ -1023,6 +1023,33 @@ class TestErrors:
 
         assert sorted(drawn) == sorted(np.random.default_rng(0).integers(256, size=64).tolist())
 
+    def test_object_is_called_by_one_worker_at_a_time(self):
+        """It may keep its draw on itself while it lets others run."""
+
+        class Own:
+            def __call__(self, image):
+                self.level = int(image.max())
+                time.sleep(0.001)
+                return np.full_like(image, self.level)
+
+        images = np.arange(256, dtype=np.uint8)[:, None, None, None].repeat(4, axis=1)
+        dataset = image_dataset((images, np.arange(256)), batch_size=1, transform=Own(), workers=8)
+
+        assert list(range(256)) == levels_of(dataset)
+
+    def test_functions_are_called_side_by_side(self):
+        """They keep nothing, and would wait for each other in vain."""
+        together = threading.Barrier(2, timeout=10)
+
+        def meet(image):
+            together.wait()
+            return image
+
+        images = np.zeros((64, 4, 4, 1), dtype=np.uint8), np.zeros(64, int)
+        dataset = image_dataset(images, batch_size=1, transform=meet, workers=2)
+
+        assert 64 == len(list(dataset))
+
     @pytest.mark.parametrize("transform", ["flip", [A.HorizontalFlip()]])
     def test_transform_that_is_none(self, arrays, transform):
         """A name or a list is no transform; the message says how several make one."""

@@ -1,5 +1,6 @@
 """Records are read by workers that know nothing of cnnkit."""
 
+import resource
 import subprocess
 import sys
 
@@ -38,7 +39,7 @@ def dispatcher():
         worker.communicate()
 
 
-def test_every_image_once(make_folder, tmp_path_factory, dispatcher):
+def test_every_image_once(make_folder, tmp_path_factory, dispatcher, monkeypatch):
     """Two workers share out the shards; together they give every image once, with its target."""
     table = list_images(make_folder({"a": 21, "b": 20}))
     folder = tmp_path_factory.mktemp("records")
@@ -51,6 +52,7 @@ def test_every_image_once(make_folder, tmp_path_factory, dispatcher):
         return sorted(zip([image.tobytes() for image in images], targets.tolist(), strict=True))
 
     expected = rows(image_dataset(table, (8, 8)))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (69, 69))  # the workers open the shards
     for shuffle in (False, True):
         records = record_dataset(folder, shuffle=shuffle, **options)
         assert len(records) == 11

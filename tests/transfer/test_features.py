@@ -10,7 +10,7 @@ from keras.src.applications import convnext
 from cnnkit.data import image_dataset, list_images
 from cnnkit.transfer import build_classifier, cache_features, fine_tune, freeze, split_model
 from cnnkit.transfer import _stage_on_features
-from cnnkit.transfer._features import last_frozen
+from cnnkit.transfer._features import last_frozen, random_layers
 
 
 @pytest.fixture
@@ -113,6 +113,20 @@ def test_a_file_serves_later_runs(frozen, data, tmp_path, monkeypatch) -> None:
     assert isinstance(second, np.memmap)
     np.testing.assert_array_equal(first, second)
     assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_file_serves_a_backbone_inside_too(backbone, data, tmp_path, monkeypatch) -> None:
+    """Keras numbers the operations of a model that is called inside another."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D()(backbone(inputs))
+    model = keras.Model(inputs, layers.Dense(3, "softmax")(x))
+    freeze(model, names=[backbone.name])
+    path = tmp_path / "head.features"
+    first, _ = cache_features(model, data, cache=path, progress=False)
+    monkeypatch.setattr(keras.Model, "predict_on_batch", forbidden)
+    second, _ = cache_features(model, data, cache=path, progress=False)
+
+    np.testing.assert_array_equal(first, second)
 
 
 def test_a_file_has_what_memory_has(frozen, data, tmp_path) -> None:
@@ -329,6 +343,38 @@ def test_what_draws_inside_other_layers_is_refused(layer, backbone, data) -> Non
     assert (12, *backbone.output_shape[1:]) == features.shape
 
 
+class Attending(keras.layers.Layer):
+    """Attention that is part of another layer."""
+
+    def __init__(self, dropout, **options):
+        super().__init__(**options)
+        self.attention = layers.MultiHeadAttention(2, 4, dropout=dropout)
+
+    def call(self, x):
+        return self.attention(x, x)
+
+
+@pytest.mark.parametrize(("dropout", "random"), [(0.0, []), (0.1, ["drawn"])])
+@pytest.mark.parametrize(
+    "make",
+    [
+        Attending,
+        lambda dropout, name: layers.MultiHeadAttention(2, 4, dropout=dropout, name=name),
+        lambda dropout, name: layers.GRU(2, dropout=dropout, name=name),
+        lambda dropout, name: layers.GRU(2, recurrent_dropout=dropout, name=name),
+    ],
+    ids=["part", "attention", "cells", "recurrent"],
+)
+def test_what_never_drops_is_not_random(make, dropout, random) -> None:
+    """A seed alone draws nothing."""
+    inputs = keras.Input((4, 6))
+    layer = make(dropout, name="drawn")
+    several = (inputs, inputs) if isinstance(layer, layers.MultiHeadAttention) else (inputs,)
+    model = keras.Model(inputs, layer(*several))
+
+    assert random == random_layers(model)
+
+
 class Whole(keras.Model):
     """A backbone that is a class of its own."""
 
@@ -369,8 +415,10 @@ def test_a_training_step_of_its_own_is_taken(backbone, data) -> None:
     fine_tune(model, data, data, head_epochs=2, epochs=0, verbose=0)
 
     assert 2 == Own.steps
+    optimizer = model.optimizer
     with pytest.raises(ValueError, match=r"`cache` must be False .* Own\.train_step"):
         fine_tune(model, data, data, head_epochs=2, epochs=0, cache=True, verbose=0)
+    assert optimizer is model.optimizer  # nothing has changed
 
 
 def test_sample_weights_are_not_kept(frozen, data) -> None:

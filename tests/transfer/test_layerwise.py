@@ -9,6 +9,7 @@ import pytest
 from keras import layers, optimizers
 
 from cnnkit.transfer import layerwise_learning_rates
+from cnnkit.transfer._optimizers import same_settings
 
 RATE, FACTOR = 0.02, 0.25  # powers of two: multiplying by them rounds nothing
 OPTIMIZERS = {
@@ -199,6 +200,37 @@ def test_a_layer_that_is_made_of_others_is_found(rng) -> None:
     assert {path.split("/")[-2] for path in moved} == {"query", "end"}
 
 
+@pytest.mark.parametrize("outer", ["wrapper", "block"])
+def test_a_saved_model_keeps_the_rates_of_outer_layers(outer, rng, tmp_path) -> None:
+    """Of a model that is loaded, Keras leaves the names of these out."""
+    inputs = keras.Input((4, 6))
+    x = layers.TimeDistributed(layers.Dense(3, name="inner"), name="wrapper")(inputs)
+    x = keras.Sequential([layers.Dense(2, name="part")], name="block")(x)
+    model = keras.Model(inputs, layers.Dense(1, name="end")(x))
+    optimizer = layerwise_learning_rates(optimizers.AdamW(0.1), {outer: 0.1})
+    model.compile(optimizer, loss="mse")
+    data = rng.random((8, 4, 6)), rng.random((8, 4, 1))
+    model.fit(*data, verbose=0)
+    model.save(tmp_path / "model.keras")
+    resumed = keras.saving.load_model(tmp_path / "model.keras")
+    for some in (model, resumed):
+        some.fit(*data, epochs=2, verbose=0)
+
+    for ours, theirs in zip(model.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_rates_of_what_has_trained_are_not_taken_for_others() -> None:
+    """A fresh optimizer asks for names, also where as many weights train as before."""
+    model = two_layers()
+    model.compile(layerwise_learning_rates(optimizers.SGD(RATE), {"slow": 0.1}), loss="mse")
+    model.fit(*batch(), verbose=0)
+    others = [weight for weight in two_layers().weights if "slow" not in weight.path]
+
+    with pytest.raises(ValueError, match="must name layers that train"):
+        same_settings(model.optimizer).build([*others, *others])
+
+
 def test_what_has_no_weight_decay_keeps_none() -> None:
     """It stands in no configuration."""
     model, optimizer = two_layers(), optimizers.AdamW(0.1, weight_decay=0.1)
@@ -228,10 +260,17 @@ def test_a_negative_multiplier_is_refused(factor) -> None:
         layerwise_learning_rates(optimizers.SGD(), {"slow": factor})
 
 
-@pytest.mark.parametrize("given", ["adam", optimizers.LossScaleOptimizer(optimizers.SGD())])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "adam",
+        optimizers.LossScaleOptimizer(optimizers.SGD()),
+        layerwise_learning_rates(optimizers.SGD(), {}),
+    ],
+)
 def test_what_has_no_rate_of_its_own_is_refused(given) -> None:
     """A name, or an optimizer around another."""
-    with pytest.raises(TypeError, match=r"`optimizer` must be a Keras optimizer with a learning"):
+    with pytest.raises(TypeError, match=r"`optimizer` must be a Keras optimizer with one learn"):
         layerwise_learning_rates(given, {})
 
 

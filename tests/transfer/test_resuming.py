@@ -39,7 +39,9 @@ def raise_killed() -> None:
     raise Killed
 
 
-def run(folder: Path, *callbacks: keras.callbacks.Callback, **options) -> keras.callbacks.History:
+def run(
+    folder: Path, *callbacks: keras.callbacks.Callback, double: bool = True, **options
+) -> keras.callbacks.History:
     """Fine-tune a small network with a log and backups in a folder.
 
     Keras doesn't save the seeds of dropout, and no order of images, so there are none here.
@@ -54,7 +56,7 @@ def run(folder: Path, *callbacks: keras.callbacks.Callback, **options) -> keras.
     images = generator.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
     data = tf.data.Dataset.from_tensor_slices((images, np.eye(3)[np.arange(12) % 3])).batch(4)
     log = keras.callbacks.CSVLogger(folder / "log.csv", append=True)
-    backups = keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)
+    backups = keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=double)
     counts = {"head_epochs": HEAD_EPOCHS, "epochs": EPOCHS}
     watching = [log, backups, *callbacks]
     try:
@@ -177,6 +179,26 @@ def test_killed_while_the_number_of_the_epoch_is_written(
     assert list(range(begin, HEAD_EPOCHS + EPOCHS)) == history.epoch
     expected = uninterrupted()
     assert expected[begin:] == rows(tmp_path)[begin - len(expected) :]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_weights_whose_epoch_is_lost_stay(times, tmp_path) -> None:
+    """Without a second backup nobody knows which epoch they are of, and they may be of many."""
+    left = []
+    for _ in range(times):
+        with pytest.raises(Killed):
+            run(tmp_path, Kill(2, raise_killed), double=False)
+        (told,) = (tmp_path / "backup").rglob("training_metadata.json")
+        left.append(told.with_name("latest.weights.h5").read_bytes())
+        told.write_bytes(b"")
+        with (
+            pytest.warns(UserWarning, match="before the number of its epoch.* 'of_no_epoch_"),
+            pytest.raises(Killed),
+        ):
+            run(tmp_path, Kill(0, raise_killed), double=False)
+
+    kept = sorted((tmp_path / "backup").rglob("of_no_epoch_*"))
+    assert left == [file.read_bytes() for file in kept]
 
 
 class StopHead(keras.callbacks.Callback):
