@@ -62,7 +62,7 @@ def _keep_weights(weights: Path) -> None:
     weights.rename(kept)
     warnings.warn(
         f"The backup in {str(weights.parent)!r} was cut short before the number of its epoch, and "
-        f"the stage begins anew. Its weights are in {kept.name!r} until the stage ends. "
+        f"training begins anew. Its weights are in {kept.name!r} until this stage ends. "
         "`double_checkpoint=True` keeps the backup before as well.",
         UserWarning,
         stacklevel=2,
