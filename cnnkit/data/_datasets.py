@@ -76,11 +76,10 @@ def image_dataset(
         seed: For the order and the transform; None for another run each time.
         initial_epoch: Number of the first epoch, to resume a seeded run.
         cache: `"memory"` or a file keeps the decoded, resized images, in front of the transform:
-            they are read beforehand. A file serves later runs as well, and images that don't fit
-            into memory; one that was made of other files, or of files of another length or date, is
-            made anew, and several processes may make it at once. With `"memory"`, batches that are
-            neither shuffled nor transformed are kept as they are, scaled, in the first epoch.
-            None reads the files in every epoch.
+            they are read beforehand, or with `"memory"`, neither shuffled nor transformed, in the
+            first epoch. A file serves later runs as well, and images that don't fit into memory;
+            one that was made of other files, or of files of another length or date, is made anew,
+            and several processes may make it at once. None reads the files in every epoch.
         on_error: What an unreadable file does: `"raise"` stops the iteration when it is reached,
             which may be some batches before its own; `"skip"` reads all files beforehand and leaves
             it out.

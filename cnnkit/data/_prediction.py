@@ -146,6 +146,13 @@ def _class_names(model: Any, table: pd.DataFrame, class_names: Sequence[str] | N
             f"Received: {len(names)} names, {names!r}."
         )
         raise ValueError(msg)
+    kept = class_names_in(model)
+    if kept is not None and kept != names and sorted(kept) == sorted(names):
+        msg = (
+            f"`class_names` must be in the order of the model's outputs: {', '.join(kept)}. "
+            f"Received: {', '.join(names)}. Leave them out: the model keeps its own."
+        )
+        raise ValueError(msg)
     if class_names is None and told is not None and told != names:
         warnings.warn(
             f"The table has other classes than the model, {', '.join(names)}, or in another order: "

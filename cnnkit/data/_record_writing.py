@@ -74,7 +74,8 @@ def write_records(
             number, of files that have changed or moved since, or by other versions of cnnkit,
             OpenCV or Pillow, which may read other pixels.
         ImageReadError: If a file can't be read, with its path and its place. `check_images` finds
-            all of them beforehand.
+            all of them beforehand. Without that file, or with another in its place, the records are
+            others: delete the folder, and begin anew.
         OSError: If a shard can't be written. Nothing half-written is left.
         ValueError: If an argument has the wrong form, or there are more shards than images.
 
@@ -157,7 +158,8 @@ def _opened(folder: Path, planned: Manifest) -> Manifest:
         others = f"shards without {NAME}"
     msg = (
         "`directory` must be new, or hold records of the same images. "
-        f"Received: {os.fspath(folder)!r}, which holds {others}. Use another directory."
+        f"Received: {os.fspath(folder)!r}, which holds {others}. Use another directory, or "
+        "delete this one if it is of an attempt that you have given up."
     )
     raise FileExistsError(msg)
 

@@ -1,5 +1,6 @@
 """Confidence that means something: temperature scaling."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -11,11 +12,12 @@ from scipy.special import logsumexp
 
 from cnnkit._distribution import forward, scope_of
 from cnnkit.models._graph import functional
-from cnnkit.transfer._data_checks import check_kind, check_not_empty, check_targets, pairs_of
+from cnnkit.transfer._data_checks import check_inputs, check_targets, pairs_of
 from cnnkit.transfer._freezing import fresh_optimizer
 
 _NAME = "temperature"
 _LOWEST, _HIGHEST = np.log(0.05), np.log(20.0)  # of a temperature that makes sense
+_NEAR = 1e-3  # of the highest: the search stops short of it
 
 
 def calibrate(model: keras.Model, validation: Any, *, batch_size: int = 32) -> keras.Model:
@@ -24,7 +26,8 @@ def calibrate(model: keras.Model, validation: Any, *, batch_size: int = 32) -> k
     Networks are surer than they should be. Dividing what goes into the softmax by one number, the
     temperature, mends most of it and leaves every prediction as it is (Guo et al., "On calibration
     of modern neural networks", 2017, arXiv:1706.04599). The number is the one that makes the
-    validation data most likely; the model must not have been trained on them.
+    validation data most likely; the model must not have been trained on them. It lies between 0.05
+    and 20; the upper end is warned of, as it says that the targets don't fit the predictions.
 
     Args:
         model: A classifier that ends with a softmax, or with one sigmoid unit. It isn't changed.
@@ -38,8 +41,9 @@ def calibrate(model: keras.Model, validation: Any, *, batch_size: int = 32) -> k
         It is compiled with the same loss and metrics if the given one is.
 
     Raises:
-        ValueError: If the model doesn't end with a softmax or sigmoid, there are no images, or the
-            targets are not of its classes.
+        ValueError: If the model doesn't end with a softmax or sigmoid, there are no images, they
+            are scaled although the model scales inside, or the targets are not of its classes, or
+            of these in another order.
         TypeError: If the model is neither functional nor Sequential.
 
     Example:
@@ -52,7 +56,7 @@ def calibrate(model: keras.Model, validation: Any, *, batch_size: int = 32) -> k
         >>> calibrated.get_layer("temperature").scale > 0
         True
     """
-    check_kind("validation", validation)
+    check_inputs(model, "validation", validation, batch_size)
     with scope_of(model):
         return _calibrated(model, validation, batch_size)
 
@@ -128,7 +132,6 @@ def _collect(
     model: keras.Model, data: Any, batch_size: int
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Return logits `(images, units)` and labels of all images."""
-    check_not_empty("validation", data, batch_size)
     logits, targets = [], []
     with forward(model) as run:
         for images, labels in pairs_of("validation", data, batch_size):
@@ -154,4 +157,10 @@ def _best_temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -
         return float((logsumexp(scaled, axis=1) - own).mean())
 
     best = minimize_scalar(unlikely, bounds=(_LOWEST, _HIGHEST), method="bounded")
+    if best.x > _HIGHEST - _NEAR:
+        warnings.warn(
+            "The temperature ends at its highest, 20: the validation data are no likelier by the "
+            "model than by chance. Check their labels, and how the images are scaled.",
+            stacklevel=4,
+        )
     return float(np.exp(best.x))

@@ -1,9 +1,11 @@
 """A backbone and a head as one model that takes raw images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from cnnkit._class_names import layer_name_of
@@ -28,9 +30,9 @@ def build_classifier(
 ) -> keras.Model:
     """Put a classifier on a backbone, with the scaling of images inside.
 
-    The model is one flat functional model; it shares the layers of the backbone, so that training
-    it trains the backbone: a second classifier wants a backbone of its own. It is compiled, and
-    saved it needs nothing but Keras.
+    The model is one flat functional model (a model inside the backbone stays one); it shares the
+    layers of the backbone, so that training it trains the backbone: a second classifier wants a
+    backbone of its own. It is compiled, and saved it needs nothing but Keras.
 
     Args:
         backbone: A model without its classifier, for example
@@ -51,6 +53,7 @@ def build_classifier(
         (`label_mode="categorical"`), or 0 and 1 (`label_mode="binary"`) for one class.
 
     Raises:
+        TypeError: If the backbone is not a Keras model.
         ValueError: If nothing tells the mode that the backbone expects, or if the backbone ends
             with a classifier.
 
@@ -87,7 +90,7 @@ def build_classifier(
         activation = "sigmoid" if units == 1 else "softmax"
         # Always float32: a softmax in half precision loses the small probabilities.
         outputs = layers.Dense(units, activation, dtype="float32", name=f"{HEAD}predictions")(x)
-        if not hasattr(classes, "__index__"):
+        if not isinstance(classes, int | np.integer):
             outputs = layers.Identity(dtype="float32", name=f"{HEAD}{layer_name_of(classes)}")(
                 outputs
             )
@@ -98,12 +101,14 @@ def build_classifier(
 
 
 def _units(classes: int | Sequence[str]) -> int:
-    if hasattr(classes, "__index__"):
+    if isinstance(classes, int | np.integer):
         return check_whole_number("classes", classes)
-    is_list = hasattr(classes, "__len__") and not isinstance(classes, str)
+    has_order = not isinstance(classes, str | AbstractSet | Mapping)
+    is_list = has_order and hasattr(classes, "__len__")
     if not is_list or len(set(classes)) < max(2, len(classes)):
         msg = (
-            "`classes` must be a number or a list of at least two names, all different. "
+            "`classes` must be a number or a list of at least two names, all different, in the "
+            "order of their numbers. "
             f"Received: classes={classes!r}. One sigmoid unit for two classes is classes=1."
         )
         raise ValueError(msg)
@@ -111,6 +116,12 @@ def _units(classes: int | Sequence[str]) -> int:
 
 
 def _check_no_top(backbone: keras.Model) -> None:
+    if not isinstance(backbone, keras.Model):
+        msg = (
+            "`backbone` must be a Keras model, as MobileNetV2(include_top=False) makes one. "
+            f"Received: {backbone!r}."
+        )
+        raise TypeError(msg)
     if not backbone.built:
         msg = "`backbone` must know its input. Received: a model that is not built. Add an Input."
         raise ValueError(msg)

@@ -88,15 +88,40 @@ def _as_array(part: Any) -> Any:
 
 def check_data(model: keras.Model, name: str, data: Any, batch_size: int) -> None:
     """Raise a ValueError unless the data fits the model's scaling and classes."""
-    check_kind(name, data)
-    images, targets = _sample(name, data, batch_size)
+    images, targets = check_inputs(model, name, data, batch_size)
     check_batches(model, name, len(images), count_images(data))
-    _check_scaling(model, name, images)
-    _check_class_names(model, name, data)
+    targets = keras.ops.convert_to_numpy(targets)
     check_targets(model, name, targets)
     _check_form_of_labels(model, name, targets)
     if name == "train" and not isinstance(data, tuple):  # `fit` shuffles arrays
         _warn_of_order(targets)
+
+
+def check_inputs(
+    model: keras.Model, name: str, data: Any, batch_size: int
+) -> tuple[NDArray[Any], Any]:
+    """Raise a ValueError unless the data has images as the model takes them, and its classes.
+
+    Returns some images, and the targets of all arrays or of the first batch.
+    """
+    check_kind(name, data)
+    images, targets = _sample(name, data, batch_size)
+    _check_shape(model, name, images)
+    _check_scaling(model, name, images)
+    _check_class_names(model, name, data)
+    return images, targets
+
+
+def check_same_classes(train: Any, validation: Any) -> None:
+    """Raise a ValueError if two parts of the data number their classes in other ways."""
+    first, second = (getattr(data, "class_names", None) for data in (train, validation))
+    if first is not None and second is not None and list(first) != list(second):
+        msg = (
+            "`validation` must have the classes of `train`, in their order: "
+            f"{', '.join(map(str, first))}. Received: {', '.join(map(str, second))}. "
+            "`cnnkit.data.list_splits` and `split_table` give both the same."
+        )
+        raise ValueError(msg)
 
 
 def check_kind(name: str, data: Any) -> None:
@@ -138,22 +163,51 @@ def check_not_empty(name: str, data: Any, batch_size: int) -> Any:
     return batch
 
 
-def _sample(name: str, data: Any, batch_size: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def _sample(name: str, data: Any, batch_size: int) -> tuple[NDArray[Any], Any]:
     """Return some images, and the targets of all arrays or of the first batch."""
     batch = check_not_empty(name, data, batch_size)
+    if not isinstance(batch, tuple | list) or len(batch) < 2:
+        msg = (
+            f"`{name}` must give images and targets. Received: images alone. Leave "
+            "label_mode=None out."
+        )
+        raise ValueError(msg)
     targets = data[1] if isinstance(data, tuple) else batch[1]
-    return keras.ops.convert_to_numpy(batch[0]), keras.ops.convert_to_numpy(targets)
+    return keras.ops.convert_to_numpy(keras.tree.flatten(batch[0])[0]), targets
+
+
+def _check_shape(model: keras.Model, name: str, images: NDArray[Any]) -> None:
+    """Raise a ValueError if images have another size than a model of one input takes."""
+    wanted = getattr(model, "input_shape", None)
+    if isinstance(wanted, tuple) and not _fits(images.shape[1:], wanted[1:]):
+        msg = (
+            f"`{name}` must give batches of images of the model's input shape, {wanted}. "
+            f"Received: {images.shape}."
+        )
+        raise ValueError(msg)
+
+
+def _fits(given: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    if wanted[-1:] == (1,) and len(given) == len(wanted) - 1:
+        given = (*given, 1)  # Keras adds a channel, or takes it away
+    elif given[-1:] == (1,) and len(given) == len(wanted) + 1:
+        given = given[:-1]
+    return len(given) == len(wanted) and all(
+        side in (None, size) for size, side in zip(given, wanted, strict=True)
+    )
 
 
 def _check_scaling(model: keras.Model, name: str, images: NDArray[Any]) -> None:
     """Raise a ValueError if images are scaled already and the model scales too."""
-    if not scales_inside(model) or np.issubdtype(images.dtype, np.integer):
+    are_images = images.ndim > 2
+    if np.issubdtype(images.dtype, np.integer) or not (are_images and scales_inside(model)):
         return
     low, high = float(images.min()), float(images.max())
     if low < 0 or 0 < high <= 1:
         msg = (
             f"`{name}` must give raw images, 0 to 255, because the model scales inside. "
-            f"Received: values from {low:.3g} to {high:.3g}. Use mode='none' in the data."
+            f"Received: values from {low:.3g} to {high:.3g}. Use mode='none' in the data, or leave "
+            "the division of arrays out."
         )
         raise ValueError(msg)
 
@@ -197,8 +251,15 @@ def check_targets(model: keras.Model, name: str, targets: NDArray[Any]) -> None:
 
 
 def _check_form_of_labels(model: keras.Model, name: str, targets: NDArray[Any]) -> None:
-    """Raise a ValueError if the loss wants one-hot labels and there are numbers."""
+    """Raise a ValueError if the loss wants one-hot labels and there are numbers, or vice versa."""
     loss = _plain_name(model.loss)
+    if loss.startswith("sparse") and _is_one_hot(targets):
+        msg = (
+            f"`{name}` must have class numbers as labels, because the model's loss is {loss!r}. "
+            f"Received: labels of shape {targets.shape}. Use label_mode='int', or compile the "
+            "model with loss='categorical_crossentropy'."
+        )
+        raise ValueError(msg)
     if loss.startswith("categorical") and not _is_one_hot(targets):
         msg = (
             f"`{name}` must have one-hot labels, because the model's loss is {loss!r}. "

@@ -11,7 +11,13 @@ from cnnkit._metric_names import lower_is_better
 from cnnkit._validation import check_one_of, check_whole_number
 from cnnkit.models._graph import functional
 from cnnkit.transfer._classifier import HEAD
-from cnnkit.transfer._data_checks import batch_size_of, check_data, count_batches, fit_arguments
+from cnnkit.transfer._data_checks import (
+    batch_size_of,
+    check_data,
+    check_same_classes,
+    count_batches,
+    fit_arguments,
+)
 from cnnkit.transfer._freezing import freeze, renew_train_step, unfreeze
 from cnnkit.transfer._resuming import callbacks_of_stage, has_backup
 from cnnkit.transfer._stage_on_features import check_cache, cut_for, fit_on_features
@@ -69,10 +75,11 @@ def fine_tune(
             the lower, all else the higher; of equal epochs the last is the best, as the rate falls.
             A loss grows with the confidence in wrong answers and so favors early epochs, also
             while the accuracy rises; `calibrate` mends confidence afterwards.
-        callbacks: Keras callbacks, used in both stages; none that sets the learning rate. A
-            `CSVLogger` needs `append=True` to keep both. With `BackupAndRestore` (and its
-            `double_checkpoint=True`, or a kill may leave half a file) a run that was killed goes
-            on in its stage when it is started again.
+        callbacks: Keras callbacks, used in both stages; none that sets the learning rate.
+            `EarlyStopping` ends the stage that it stops, and no other. A `CSVLogger` needs
+            `append=True` to keep both. With `BackupAndRestore` (the last, and with
+            `double_checkpoint=True`, or a kill may leave half a file) a run that was killed goes on
+            in its stage when it is started again.
         verbose: As in `fit`.
 
     Returns:
@@ -109,6 +116,7 @@ def fine_tune(
     check_distribution(model)
     for name, data in (("train", train), ("validation", validation)):
         check_data(model, name, data, batch_size)
+    check_same_classes(train, validation)
     batch_size = batch_size_of(train, batch_size)
     steps = count_batches(train, batch_size)
     best, history = _BestWeights(monitor), _History()

@@ -6,6 +6,7 @@ Keras has none: `MultiOptimizer` keeps a rate for each optimizer, which every ca
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from numbers import Real
 from typing import Any
 
 import keras
@@ -36,7 +37,7 @@ def layerwise_learning_rates(
 
     Raises:
         TypeError: If the optimizer has no rate of its own, as `LossScaleOptimizer`, or several
-            already.
+            already, or the multipliers are not in a dict.
         ValueError: If a multiplier is negative. At the first step, if a name belongs to no layer
             that trains.
 
@@ -59,13 +60,23 @@ def layerwise_learning_rates(
             f"keras.optimizers.Adam(1e-3). Received: {kind.__name__}."
         )
         raise TypeError(msg)
-    wrong = {name: factor for name, factor in multipliers.items() if not factor >= 0}
+    if not isinstance(multipliers, Mapping):
+        msg = (
+            "`multipliers` must be a dict from names of layers to numbers. "
+            f"Received: {type(multipliers).__name__}."
+        )
+        raise TypeError(msg)
+    wrong = {name: factor for name, factor in multipliers.items() if not _multiplies(factor)}
     if wrong:
         msg = f"`multipliers` must be numbers of at least 0. Received: {wrong!r}."
         raise ValueError(msg)
     is_keras = kind.__module__.startswith("keras.")  # PyTorch's backend has twins of these names
     layerwise = _LAYERWISE[kind.__name__] if is_keras else _layerwise(kind)
     return same_settings(optimizer, layerwise, multipliers=dict(multipliers))
+
+
+def _multiplies(factor: Any) -> bool:
+    return isinstance(factor, Real) and float(factor) >= 0
 
 
 class _Layerwise:
@@ -92,7 +103,8 @@ class _Layerwise:
             near = get_close_matches(unknown[0], layers, n=3)
             msg = (
                 f"`multipliers` must name layers that train. Received: {unknown!r}. "
-                f"The closest: {', '.join(near) or 'none'}."
+                f"The closest: {', '.join(near) or 'none'}. Leave frozen layers out, or freeze "
+                "before the optimizer is made."
             )
             raise ValueError(msg)
         if not unknown:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from cnnkit._distribution import check_batches, check_distribution
 from cnnkit._validation import check_whole_number
-from cnnkit.transfer._data_checks import batches_of, check_kind, check_not_empty, count_images
+from cnnkit.transfer._data_checks import batches_of, check_inputs, count_images
 from cnnkit.transfer._freezing import fresh_optimizer, renew_train_step
 from cnnkit.transfer._optimizers import inner_of
 
@@ -67,7 +67,8 @@ def find_learning_rate(
 
     Raises:
         ValueError: If the model isn't compiled, all of it is frozen, its optimizer has a schedule
-            in place of a rate, or the loss is not a number at the first step.
+            in place of a rate, the images don't fit its input or are scaled although it scales
+            inside, the classes are in another order, or the loss is not a number at the first step.
 
     Example:
         >>> import numpy as np
@@ -92,10 +93,9 @@ def find_learning_rate(
         raise ValueError(msg)
     rates = np.geomspace(lowest, highest, steps)
     losses: list[float] = []
-    check_kind("data", data)
     with _restored(model):
-        first = check_not_empty("data", data, batch_size)
-        check_batches(model, "data", len(first[0]), count_images(data))
+        images, _ = check_inputs(model, "data", data, batch_size)
+        check_batches(model, "data", len(images), count_images(data))
         batches = itertools.chain.from_iterable(
             batches_of(data, batch_size) for _ in itertools.count()
         )

@@ -18,7 +18,8 @@ def split_model(model: keras.Model, at: str) -> tuple[keras.Model, keras.Model]:
     Args:
         model: A functional or Sequential model; models inside it are looked into.
         at: Name of the last layer of the first part or, where no layer is called so, of a block
-            of `list_blocks`. All that follows must come from its output alone.
+            of `list_blocks`, or of a model inside. All that follows must come from its output
+            alone.
 
     Returns:
         The part from the inputs to the cut, and the part from the cut to the outputs.
@@ -36,7 +37,7 @@ def split_model(model: keras.Model, at: str) -> tuple[keras.Model, keras.Model]:
     """
     with scope_of(model):
         flat = flattened(model)
-        cut = _cut_tensor(flat, at)
+        cut = _cut_tensor(flat, at, _models_inside(model))
         bottom = keras.Model(flat._inputs_struct, cut, name=f"{model.name}_bottom")
         return bottom, keras.Model(cut, flat._outputs_struct, name=f"{model.name}_top")
 
@@ -54,11 +55,19 @@ def flattened(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=call)
 
 
-def _cut_tensor(model: keras.Model, at: str) -> Any:
+def _models_inside(model: keras.Model) -> dict[str, str]:
+    """Return the last operation of each model inside, by the model's name."""
+    inside: dict[str, str] = {}
+    for layer in filter(is_graph, functional(model).layers):
+        inside |= {**_models_inside(layer), layer.name: flattened(layer).operations[-1].name}
+    return inside
+
+
+def _cut_tensor(model: keras.Model, at: str, inside: dict[str, str]) -> Any:
     """Return the output of a layer or block, or raise unless the model can be cut there."""
     pieces = list(cut_points(model))
     cuts = {piece[-1].name: x for piece, x in pieces[:-1] if x is not None}
-    blocks = {name: layers[-1].name for name, layers in blocks_of(model).items()}
+    blocks = {name: layers[-1].name for name, layers in blocks_of(model).items()} | inside
     name = at if at in cuts else blocks.get(at, at)
     if name in cuts:
         return cuts[name]
@@ -73,8 +82,9 @@ def _cut_tensor(model: keras.Model, at: str) -> Any:
     place = operations.index(name)
     before = [cut for cut in cuts if operations.index(cut) < place][-1:]
     after = [cut for cut in cuts if operations.index(cut) > place][:1]
+    why = "nothing follows" if name == operations[-1] else "others bypass"
     msg = (
         f"`at` must be a place that all that follows comes from. Received: at={at!r}, which "
-        f"others bypass. The nearest such places: {', '.join([*before, *after]) or 'none'}."
+        f"{why}. The nearest such places: {', '.join([*before, *after]) or 'none'}."
     )
     raise ValueError(msg)

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 
 from cnnkit._distribution import scope_of
-from cnnkit.transfer._data_checks import count_batches, fit_arguments
+from cnnkit.models._graph import functional
+from cnnkit.transfer._data_checks import batches_of, count_batches, fit_arguments
 from cnnkit.transfer._features import cache_features, last_frozen
 from cnnkit.transfer._splitting import split_model
 
@@ -90,6 +91,8 @@ def fit_on_features(
     top = split_model(model, at)[1]
     with scope_of(model):
         top.compile(**model._compile_config.config | {"optimizer": model.optimizer})
+        # `EarlyStopping` and its like ask the whole model which way a metric is better.
+        model._symbolic_build(data_batch=_like_a_batch(model, features[0], batch_size))
     top.history = None  # `fit` returns it; the history is the whole model's
     model.stop_training = False
     whole = keras.callbacks.CallbackList(
@@ -108,6 +111,12 @@ def fit_on_features(
         verbose=verbose,
         **fit_arguments(features[0], batch_size),
     )
+
+
+def _like_a_batch(model: keras.Model, features: Any, batch_size: int) -> tuple[Any, Any]:
+    """Return what has the shapes and types of the whole model's images, and targets."""
+    _, targets, *_ = next(batches_of(features, batch_size))
+    return functional(model)._inputs_struct, targets
 
 
 class _Handing(keras.callbacks.Callback):

@@ -470,6 +470,15 @@ class TestClassNamesInTheModel:
 
         assert (tmp_path / "export").is_dir()
 
+    def test_the_same_names_in_another_order_are_refused(self, model, table):
+        """All predictions would have wrong names; other names are taken."""
+        files = table[["file_paths"]]
+        with pytest.raises(ValueError, match=r"^`class_names` must be in the order of the model's"):
+            predict_images(model, files, class_names=self.NAMES[::-1], progress=False)
+
+        result = predict_images(model, files, class_names=list("abcdef"), progress=False)
+        assert list("abcdef") == list(result["predicted_names"].cat.categories)
+
     def test_they_go_before_those_of_the_table(self, model, table):
         """A table of other labels doesn't rename the outputs of a model."""
         with pytest.warns(UserWarning, match=r"^The table has other classes than the model, cat, "):

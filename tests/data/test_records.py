@@ -353,7 +353,7 @@ class TestWriting:
         folder = write()
         os.utime(table["file_paths"][0], (1, 1))
 
-        with pytest.raises(FileExistsError, match="that have changed"):
+        with pytest.raises(FileExistsError, match="that have changed.* or delete this one"):
             write(folder)
 
     @pytest.mark.parametrize("swapped", [{"c": "d"}, {"a": "b", "b": "a"}])

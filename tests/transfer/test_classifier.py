@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from cnnkit._class_names import class_names_in
 from cnnkit.models import simple_cnn
 from cnnkit.preprocess import scale
 from cnnkit.transfer import build_classifier
@@ -143,6 +144,19 @@ def test_a_number_of_classes_may_come_from_numpy(backbone) -> None:
     assert (None, 3) == build_classifier(backbone, np.int8(3)).output_shape
 
 
+def test_class_names_may_be_an_array(backbone) -> None:
+    """`np.unique(labels)` gives one."""
+    model = build_classifier(backbone, np.unique(["dog", "cat", "dog"]))
+    assert ["cat", "dog"] == class_names_in(model)
+
+
+@pytest.mark.parametrize("given", [keras.applications.MobileNetV2, "MobileNetV2"])
+def test_what_is_no_model_is_refused(given) -> None:
+    """The brackets are easily forgotten."""
+    with pytest.raises(TypeError, match=r"^`backbone` must be a Keras model, as MobileNetV2\(incl"):
+        build_classifier(given, 3)
+
+
 @pytest.mark.parametrize(
     ("pooling", "reduce"), [("avg", np.mean), ("max", np.max)], ids=["avg", "max"]
 )
@@ -157,9 +171,11 @@ def test_pooling_is_what_its_name_says(pooling, reduce, backbone, data) -> None:
     )
 
 
-@pytest.mark.parametrize("classes", ["cat", ["cat"], [], ["cat", "cat"], None])
+@pytest.mark.parametrize(
+    "classes", ["cat", ["cat"], [], ["cat", "cat"], None, {"cat", "dog"}, {"cat": 1, "dog": 0}]
+)
 def test_fewer_than_two_names_are_refused(classes, backbone) -> None:
-    """A list of one name, or a string, is a mistake."""
+    """A list of one name, or a string, is a mistake; sets and dicts have not the right order."""
     with pytest.raises(ValueError, match=r"`classes` must be a number or a list of at least two"):
         build_classifier(backbone, classes)
 

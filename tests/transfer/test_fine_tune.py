@@ -160,6 +160,35 @@ def test_a_stage_that_a_callback_ends_goes_over_to_the_next(cache, classifier, d
     assert ["head", "head", "all", "all"] == history.history["stage"]
 
 
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("of_arrays", [True, False], ids=["arrays", "dataset"])
+def test_keras_callbacks_know_which_way_a_metric_is_better(
+    of_arrays, cache, backbone, data, tmp_path
+) -> None:
+    """They ask the whole model, which is not the one that trains on features."""
+    model = build_classifier(backbone, 3)
+    auc = keras.metrics.AUC(name="area")
+    model.compile("adam", loss="categorical_crossentropy", metrics=["accuracy", auc])
+    given = data if of_arrays else image_dataset((data[0], data[1].argmax(axis=1)))
+    stopping = keras.callbacks.EarlyStopping("val_accuracy", min_delta=1.0)
+    keeping = keras.callbacks.ModelCheckpoint(
+        tmp_path / "best.keras", monitor="val_area", save_best_only=True
+    )
+    history = fine_tune(
+        model,
+        given,
+        given,
+        head_epochs=3,
+        epochs=1,
+        cache=cache,
+        callbacks=[stopping, keeping],
+        verbose=0,
+    )
+
+    assert ["head", "head", "all"] == history.history["stage"]
+    assert keeping.best == max(history.history["val_area"])
+
+
 def test_an_interrupted_run_keeps_the_best_weights(classifier, data) -> None:
     """Ctrl-C in the second stage leaves the best epoch so far."""
     record = Record()
@@ -327,7 +356,9 @@ def test_scaled_data_is_refused_for_a_model_that_scales_inside(mode, classifier,
     scaled = scale(data[0], mode), data[1]
 
     with pytest.raises(
-        ValueError, match=r"`train` must give raw images, 0 to 255.*Use mode='none'"
+        ValueError,
+        match=r"`train` must give raw images, 0 to 255.*Use mode='none' in the data, or leave the "
+        r"division of arrays out\.$",
     ):
         fine_tune(classifier, scaled, data, head_epochs=1, epochs=1)
 
@@ -366,6 +397,19 @@ def test_class_numbers_are_refused_by_a_loss_for_one_hot(classifier, data) -> No
 
     with pytest.raises(ValueError, match=r"`train` must have one-hot labels.*label_mode='categor"):
         fine_tune(classifier, wrong, wrong, head_epochs=1, epochs=1)
+
+
+@pytest.mark.parametrize(
+    "loss", ["sparse_categorical_crossentropy", keras.losses.SparseCategoricalCrossentropy()]
+)
+def test_one_hot_labels_are_refused_by_a_loss_for_class_numbers(loss, classifier, data) -> None:
+    """The error says how to get class numbers."""
+    classifier.compile("adam", loss=loss)
+
+    with pytest.raises(
+        ValueError, match=r"^`train` must have class numbers as labels, .*label_mode='int', or "
+    ):
+        fine_tune(classifier, data, data, head_epochs=1, epochs=1)
 
 
 @pytest.mark.parametrize(
@@ -437,6 +481,62 @@ def test_classes_in_another_order_are_refused(part, names, backbone, data) -> No
         rf"Received: {', '.join(names)}\. Build the model with `train\.class_names`\.",
     ):
         fine_tune(model, *given, head_epochs=1, epochs=1, verbose=0)
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_train_and_validation_number_their_classes_alike(classes, backbone, data) -> None:
+    """A model that was built from a number can't tell that the labels are swapped."""
+    mode = "binary" if classes == 1 else "categorical"
+    train, validation = (
+        image_dataset((data[0], np.arange(12) % 2), class_names=names, label_mode=mode)
+        for names in (["cat", "dog"], ["dog", "cat"])
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"^`validation` must have the classes of `train`, in their order: cat, dog\. "
+        r"Received: dog, cat\.",
+    ):
+        fine_tune(build_classifier(backbone, classes), train, validation, head_epochs=1, epochs=1)
+
+
+def test_images_of_another_size_are_refused(classifier, data) -> None:
+    """The error tells which data, and both sizes."""
+    wrong = data[0][:, :7], data[1]
+    with pytest.raises(
+        ValueError,
+        match=r"^`validation` must give batches of images of the model's input shape, "
+        r"\(None, 8, 8, 3\)\. Received: \(12, 7, 8, 3\)\.$",
+    ):
+        fine_tune(classifier, data, wrong, head_epochs=1, epochs=1)
+
+
+def test_a_dataset_of_single_images_is_refused(classifier, data) -> None:
+    """`.unbatch()` leaves images without the axis of the batch."""
+    dataset = image_dataset((data[0], data[1].argmax(axis=1))).unbatch()
+    with pytest.raises(ValueError, match=r"^`train` must give batches of .* Received: \(8, 8, 3\)"):
+        fine_tune(classifier, dataset, data, head_epochs=1, epochs=1)
+
+
+@pytest.mark.parametrize("shape", [(12, 8, 8), (12, 8, 8, 1)])
+@pytest.mark.parametrize("side", [8, None])
+def test_a_channel_that_keras_adds_may_be_left_out(shape, side, data) -> None:
+    """Gray images come without it from `load_digits` and its like."""
+    backbone = simple_cnn((8, 8, 1), 2, filters=(4,), include_top=False, mode="unit")
+    if side is None:
+        inputs = keras.Input((None, None, 1))
+        backbone = keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs))
+    model = build_classifier(backbone, 3, mode="none")
+    gray = data[0][..., :1].reshape(shape), data[1]
+
+    history = fine_tune(model, gray, gray, head_epochs=1, epochs=0, verbose=0)
+    assert ["head"] == history.history["stage"]
+
+
+def test_images_without_labels_are_refused(classifier, data) -> None:
+    """The second image would be taken for the labels."""
+    alone = image_dataset((data[0], data[1].argmax(axis=1)), label_mode=None)
+    with pytest.raises(ValueError, match=r"^`train` must give images and targets\. Received: imag"):
+        fine_tune(classifier, alone, data, head_epochs=1, epochs=1)
 
 
 def test_a_head_without_a_backbone_is_refused(classifier, data) -> None:

@@ -248,16 +248,23 @@ def test_a_name_that_trains_nowhere_is_refused() -> None:
     with pytest.raises(
         ValueError,
         match=r"`multipliers` must name layers that train\. Received: \['slwo'\]\. "
-        r"The closest: slow",
+        r"The closest: slow\. Leave frozen layers out, or freeze before the optimizer is made\.$",
     ):
         after_steps(optimizer)
 
 
-@pytest.mark.parametrize("factor", [-0.1, float("nan")])
+@pytest.mark.parametrize("factor", [-0.1, float("nan"), "0.1", None])
 def test_a_negative_multiplier_is_refused(factor) -> None:
     """It would climb where the others go down."""
     with pytest.raises(ValueError, match=r"`multipliers` must be numbers of at least 0\. Received"):
         layerwise_learning_rates(optimizers.SGD(), {"slow": factor})
+
+
+def test_multipliers_are_a_dict_of_numbers_of_any_type() -> None:
+    """NumPy's are numbers, too."""
+    layerwise_learning_rates(optimizers.SGD(), {"slow": np.float32(0.1)})
+    with pytest.raises(TypeError, match=r"^`multipliers` must be a dict from names of .*: list\.$"):
+        layerwise_learning_rates(optimizers.SGD(), [("slow", 0.1)])
 
 
 @pytest.mark.parametrize(

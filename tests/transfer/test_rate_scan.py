@@ -331,5 +331,56 @@ def test_a_frozen_model_is_refused() -> None:
 
 def test_images_alone_are_refused() -> None:
     """A loss needs targets."""
+    import tensorflow as tf
+
     with pytest.raises(ValueError, match=r"^`data` must be a pair of arrays"):
         scan(classifier(), digits()[0])
+    with pytest.raises(ValueError, match=r"^`data` must give images and targets\."):
+        scan(classifier(), tf.data.Dataset.from_tensor_slices(digits()[0]).batch(32))
+
+
+def test_a_model_that_knows_no_shape_is_taken() -> None:
+    """Of a class of its own nobody can tell what it takes."""
+
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(10, activation="softmax")
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = Own()
+    model.compile("adam", loss="sparse_categorical_crossentropy")
+    model(np.zeros((1, 64)))
+
+    assert 10 == len(scan(model, steps=10).losses)
+
+
+def test_a_model_of_two_inputs_and_outputs_is_taken() -> None:
+    """What it takes is its own affair."""
+    images, targets = digits()
+    inputs = [keras.Input((64,)), keras.Input((32,))]
+    x = layers.Concatenate()(inputs)
+    ends = layers.Dense(10, activation="softmax"), layers.Dense(1)
+    model = keras.Model(inputs, [end(x) for end in ends])
+    model.compile("adam", loss=["sparse_categorical_crossentropy", "mse"])
+    parts = [
+        ((images[:32], images[:32, :32]), (targets[:32], images[:32, :1])),
+        ((images[32:], images[32:, :32]), (targets[32:], images[32:, :1])),
+    ]
+
+    class Parts(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, place):
+            return parts[place]
+
+    assert 10 == len(scan(model, Parts(), steps=10).losses)
+
+
+def test_images_that_do_not_fit_are_refused() -> None:
+    """Keras would speak of a layer in the middle."""
+    with pytest.raises(ValueError, match=r"^`data` must give batches of images of the model's inp"):
+        scan(classifier(), (digits()[0][:, :63], digits()[1]))

@@ -78,6 +78,18 @@ def test_a_model_inside_is_looked_into(nested, data) -> None:
     np.testing.assert_array_equal(outputs(nested, images), outputs(top, outputs(bottom, images)))
 
 
+def test_a_model_inside_is_a_place_to_cut(nested, data) -> None:
+    """By its own name, as in `freeze`; one inside the inner one, too."""
+    inputs = keras.Input((8, 8, 3))
+    outer = keras.Sequential([inputs, nested], name="outer")
+    for model, name in ((nested, "backbone"), (outer, "backbone")):
+        bottom, top = split_model(model, name)
+
+        assert "relu2" == bottom.layers[-1].name
+        expected = outputs(model, data[0])
+        np.testing.assert_array_equal(expected, outputs(top, outputs(bottom, data[0])))
+
+
 def test_a_place_that_others_bypass_is_refused() -> None:
     """Inside a residual block the shortcut goes past; the error names the nearest places."""
     model = resnet((32, 32, 3), 4, depth=18, stem="cifar")
@@ -102,7 +114,10 @@ def test_an_unknown_name_is_refused_with_the_closest(classifier) -> None:
 
 def test_the_last_layer_leaves_nothing_to_cut_off(classifier) -> None:
     """Behind the output there is no second half."""
-    with pytest.raises(ValueError, match=r"`at` must be a place .* The nearest such places: head_"):
+    with pytest.raises(
+        ValueError,
+        match=r"`at` must be a place .*, which nothing follows\. The nearest such places",
+    ):
         split_model(classifier, "head_predictions")
 
 
