@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no look-up in a registry at import
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import gc
 import re
 from collections.abc import Callable, Iterator
 from importlib.metadata import requires, version
@@ -20,6 +21,16 @@ from PIL import Image
 MakeFolder = Callable[[dict[str, int]], Path]
 # A package of its own, for `nox -s downstream`; what needs a process of its own, likewise.
 collect_ignore = ["downstream", "distributed"]
+
+
+def pytest_configure() -> None:
+    """Spare the process of each mutant what takes long there and decides nothing."""
+    if "MUTANT_UNDER_TEST" in os.environ:
+        from hypothesis import Phase, settings
+
+        gc.freeze()  # or each collection goes through all that was imported before the fork
+        settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None)
+        settings.load_profile("mutants")  # no shrinking of what has failed
 
 
 def pytest_report_header() -> str:
