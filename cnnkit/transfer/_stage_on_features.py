@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from cnnkit._distribution import scope_of
 from cnnkit.models._graph import functional
-from cnnkit.transfer._data_checks import batches_of, count_batches, fit_arguments
+from cnnkit.transfer._data_checks import count_batches, fit_arguments
 from cnnkit.transfer._features import cache_features, last_frozen
 from cnnkit.transfer._splitting import split_model
 
@@ -92,7 +93,7 @@ def fit_on_features(
     with scope_of(model):
         top.compile(**model._compile_config.config | {"optimizer": model.optimizer})
         # `EarlyStopping` and its like ask the whole model which way a metric is better.
-        model._symbolic_build(data_batch=_like_a_batch(model, features[0], batch_size))
+        model._symbolic_build(data_batch=_like_a_batch(model, features[0]))
     top.history = None  # `fit` returns it; the history is the whole model's
     model.stop_training = False
     whole = keras.callbacks.CallbackList(
@@ -113,9 +114,13 @@ def fit_on_features(
     )
 
 
-def _like_a_batch(model: keras.Model, features: Any, batch_size: int) -> tuple[Any, Any]:
+def _like_a_batch(model: keras.Model, features: Any) -> tuple[Any, Any]:
     """Return what has the shapes and types of the whole model's images, and targets."""
-    _, targets, *_ = next(batches_of(features, batch_size))
+    if isinstance(features, tuple):
+        targets = np.asarray(features[1])
+    else:  # not a batch of it: the dataset would count another epoch
+        _, spec = features.element_spec
+        targets = keras.KerasTensor(tuple(spec.shape), dtype=spec.dtype.name)
     return functional(model)._inputs_struct, targets
 
 

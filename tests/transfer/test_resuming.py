@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from cnnkit.data import image_dataset
 from cnnkit.transfer import build_classifier, fine_tune
 
 HEAD_EPOCHS, EPOCHS = 3, 4
@@ -40,11 +41,16 @@ def raise_killed() -> None:
 
 
 def run(
-    folder: Path, *callbacks: keras.callbacks.Callback, double: bool = True, **options
+    folder: Path,
+    *callbacks: keras.callbacks.Callback,
+    double: bool = True,
+    shuffle: bool = False,
+    **options,
 ) -> keras.callbacks.History:
     """Fine-tune a small network with a log and backups in a folder.
 
-    Keras doesn't save the seeds of dropout, and no order of images, so there are none here.
+    Keras doesn't save the seeds of dropout, so there is none here, and no order of images: that is
+    taken up where the log ends.
     """
     import tensorflow as tf
 
@@ -55,12 +61,18 @@ def run(
     model = build_classifier(keras.Model(inputs, x), 3, dropout=0, mode="auto")
     images = generator.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
     data = tf.data.Dataset.from_tensor_slices((images, np.eye(3)[np.arange(12) % 3])).batch(4)
+    train = data
+    if shuffle:
+        done = len(rows(folder)) if (folder / "log.csv").exists() else 0
+        train = image_dataset(
+            (images, np.arange(12) % 3), batch_size=4, shuffle=True, seed=0, initial_epoch=done
+        )
     log = keras.callbacks.CSVLogger(folder / "log.csv", append=True)
     backups = keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=double)
     counts = {"head_epochs": HEAD_EPOCHS, "epochs": EPOCHS}
     watching = [log, backups, *callbacks]
     try:
-        return fine_tune(model, data, data, **counts | options, callbacks=watching, verbose=0)
+        return fine_tune(model, train, data, **counts | options, callbacks=watching, verbose=0)
     finally:
         log.csv_file.close()
 
@@ -94,6 +106,17 @@ def test_the_log_is_that_of_an_uninterrupted_run(epoch, cache, uninterrupted, tm
     assert epoch == before
     assert uninterrupted(cache=cache) == rows(tmp_path)
     assert list(range(epoch, HEAD_EPOCHS + EPOCHS)) == history.epoch
+
+
+@pytest.mark.parametrize("cache", ["auto", False], ids=["cached", "not cached"])
+@pytest.mark.parametrize("epoch", [1, HEAD_EPOCHS + 2])
+def test_a_seeded_order_goes_on_where_it_was(epoch, cache, uninterrupted, tmp_path) -> None:
+    """`initial_epoch` is the number of epochs in the log, as the how-to says."""
+    with pytest.raises(Killed):
+        run(tmp_path, Kill(epoch, raise_killed), cache=cache, shuffle=True)
+    run(tmp_path, cache=cache, shuffle=True)
+
+    assert uninterrupted(cache=cache, shuffle=True) == rows(tmp_path)
 
 
 def test_the_head_is_trained_again_where_the_second_stage_has_no_backup_yet(tmp_path) -> None:
