@@ -115,13 +115,16 @@ def fit_on_features(
 
 
 def _like_a_batch(model: keras.Model, features: Any) -> tuple[Any, Any]:
-    """Return what has the shapes and types of the whole model's images, and targets."""
-    if isinstance(features, tuple):
-        targets = np.asarray(features[1])
-    else:  # not a batch of it: the dataset would count another epoch
-        _, spec = features.element_spec
-        targets = keras.KerasTensor(tuple(spec.shape), dtype=spec.dtype.name)
-    return functional(model)._inputs_struct, targets
+    """Return what stands for an image of the whole model, and for its target."""
+    # Not a batch of a dataset: it would count another epoch.
+    targets = np.asarray(features[1]) if isinstance(features, tuple) else features.element_spec[1]
+    images = keras.tree.map_structure(_one_of, functional(model)._inputs_struct)
+    return images, keras.tree.map_structure(_one_of, targets)
+
+
+def _one_of(batch: Any) -> keras.KerasTensor:
+    dtype = getattr(batch.dtype, "name", batch.dtype)
+    return keras.KerasTensor((1, *batch.shape[1:]), dtype=dtype)
 
 
 class _Handing(keras.callbacks.Callback):
