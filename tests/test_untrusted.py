@@ -113,6 +113,8 @@ class TestJournal:
             [["../private.txt", "a/x.png"]],
             [["../stolen.txt", "../private.txt"]],
             [["a/../../stolen.txt", "a/../../private.txt"]],
+            [["a/y.png", "b/y.png"]],
+            [["b/x.png", "a/x.png"]],
             [["{root}/stolen.txt", "{root}/private.txt"]],
             [[".", "."]],
             [[".", "b"]],
