@@ -54,10 +54,13 @@ def check_distribution(model: Any) -> None:
     """Raise a ValueError for what Keras's `fit` on TensorFlow can't do on several devices."""
     if _replicas(model) == 1:
         return
-    if getattr(model, "_distribute_strategy", None) is None:
+    is_outside = getattr(model, "_distribute_strategy", None) is None
+    outside = [x.path for x in model.weights if not hasattr(x.value, "distribute_strategy")]
+    if is_outside or outside:
+        what = "one" if is_outside else f"a model with {outside[0]!r}"
         msg = (
-            "`model` must have been made in the scope of the strategy. Received: one that was "
-            "made outside. Build or load it in `with strategy.scope():`."
+            "`model` must have been made in the scope of the strategy, its backbone too. "
+            f"Received: {what} that was made outside. Build or load it in `with strategy.scope():`."
         )
         raise ValueError(msg)
     settings = {

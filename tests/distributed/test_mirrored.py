@@ -211,6 +211,15 @@ class TestRefused:
             train(self, one, data)
 
     @pytest.mark.parametrize("train", [tune, scan])
+    def test_a_backbone_made_outside(self, data, strategy, train):
+        """Only the head was made in the scope."""
+        backbone = simple_cnn((*SIZE, 3), 3, filters=(4,), mode="unit", include_top=False)
+        with strategy.scope():
+            model = build_classifier(backbone, NAMES)
+        with pytest.raises(ValueError, match=r"with 'block1_conv1/kernel' that was made outside"):
+            train(self, model, data)
+
+    @pytest.mark.parametrize("train", [tune, scan])
     @pytest.mark.parametrize("options", [{"steps_per_execution": 2}, {"jit_compile": True}])
     def test_settings(self, data, strategy, train, options):
         """Settings of `compile` that Keras can't do on several devices."""
