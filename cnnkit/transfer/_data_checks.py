@@ -114,12 +114,13 @@ def check_inputs(
 
 def check_same_classes(train: Any, validation: Any) -> None:
     """Raise a ValueError if two parts of the data number their classes in other ways."""
-    first, second = (getattr(data, "class_names", None) for data in (train, validation))
-    if first is not None and second is not None and list(first) != list(second):
+    first, second = (getattr(data, "class_names", None) or () for data in (train, validation))
+    # One may have fewer, where arrays lack the last class: numbers are the same.
+    if any(mine != other for mine, other in zip(first, second, strict=False)):
         msg = (
             "`validation` must have the classes of `train`, in their order: "
             f"{', '.join(map(str, first))}. Received: {', '.join(map(str, second))}. "
-            "`cnnkit.data.list_splits` and `split_table` give both the same."
+            "Make both of one table, or give both the same `class_names`."
         )
         raise ValueError(msg)
 

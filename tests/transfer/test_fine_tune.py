@@ -499,6 +499,17 @@ def test_train_and_validation_number_their_classes_alike(classes, backbone, data
         fine_tune(build_classifier(backbone, classes), train, validation, head_epochs=1, epochs=1)
 
 
+def test_validation_may_lack_the_last_class(classifier, data) -> None:
+    """Its numbers are the same; of arrays the numbers are the names."""
+    classifier.compile("adam", loss="sparse_categorical_crossentropy")
+    train, validation = (
+        image_dataset((data[0], np.arange(12) % classes), label_mode="int") for classes in (3, 2)
+    )
+    history = fine_tune(classifier, train, validation, head_epochs=1, epochs=0, verbose=0)
+
+    assert ["head"] == history.history["stage"]
+
+
 def test_images_of_another_size_are_refused(classifier, data) -> None:
     """The error tells which data, and both sizes."""
     wrong = data[0][:, :7], data[1]
