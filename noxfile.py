@@ -201,7 +201,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Break what must not fail in silence, a line at a time; name what no test notices. An hour."""
+    """Break what must not fail in silence, a line at a time; name what no test notices. Hours."""
     install(session, "tests", "backends")
     session.install("mutmut>=3.8.1")
     compiled = {"PYTHONDONTWRITEBYTECODE": ""}  # or the process of each mutant compiles everything
