@@ -91,9 +91,9 @@ def fine_tune(
 
     Raises:
         ValueError: If the model is not compiled, its head can't be found, the classes of the data
-            are others or in another order, images have another size, the data is scaled although the model scales inside, a
-            rate is not above 0, the monitored quantity is not logged, or `cache` is True for a
-            model with a `train_step` of its own.
+            are others or in another order, images have another size, the data is scaled although
+            the model scales inside, a rate is not above 0, the monitored quantity is not logged, or
+            `cache` is True for a model with a `train_step` of its own.
         TypeError: If the model is neither functional nor Sequential.
 
     Example:
