@@ -21,10 +21,9 @@ from cnnkit.transfer._data_checks import (
 from cnnkit.transfer._freezing import freeze, renew_train_step, unfreeze
 from cnnkit.transfer._resuming import callbacks_of_stage, has_backup
 from cnnkit.transfer._stage_on_features import check_cache, cut_for, fit_on_features
+from cnnkit.transfer._stage_rates import constant, decayed, one_cycle
 
 _ACCURACY = re.compile(r"val_(\w+_)?acc(uracy)?$")
-_WARM_UP = 0.3  # of the steps of a stage, the share that fastai's one-cycle policy gives it
-_START = 1 / 25  # of the peak rate, likewise
 
 
 def fine_tune(
@@ -36,7 +35,8 @@ def fine_tune(
     epochs: int,
     head: str | None = None,
     head_learning_rate: float = 1e-2,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 3e-3,
+    layer_decay: float = 0.8,
     cache: bool | str = "auto",
     batch_size: int = 32,
     monitor: str = "auto",
@@ -46,8 +46,9 @@ def fine_tune(
     """Train a new head on a frozen backbone, then all of it, and keep the best.
 
     Everything in front of the head is frozen and the head trained; then the backbone is unfrozen,
-    its trained BatchNormalization excepted, and all is trained on. Each stage has an Adam
-    optimizer whose rate rises and falls once (Smith, "Super-convergence", 2018,
+    its trained BatchNormalization excepted, and all is trained on, the slower the farther from the
+    head (Howard & Ruder, "Universal Language Model Fine-tuning", 2018, arXiv:1801.06146). Each
+    stage has an Adam optimizer whose rate rises and falls once (Smith, "Super-convergence", 2018,
     arXiv:1708.07120). The weights of the best epoch of both stages are restored at the end, also
     when training is interrupted.
 
@@ -61,8 +62,10 @@ def fine_tune(
         epochs: Epochs of the second stage; 0 trains the head only.
         head: Name of the first layer of the head; not needed after `build_classifier`.
         head_learning_rate: Peak rate of the first stage.
-        learning_rate: Peak rate of the second stage; if that ends worse than the first, which
-            the history shows, lower it to 1e-4.
+        learning_rate: Peak rate of the head in the second stage; if that ends worse than the
+            first, which the history shows, lower it to 3e-4.
+        layer_decay: Factor of the rate from the head to the last block of the backbone, and from
+            each block to the one in front of it (`list_blocks`); 1 for one rate.
         cache: Whether to run the frozen part once and train the head on what it gives: `"auto"`
             where that can't change a bit of the result (arrays, datasets of `image_dataset` without
             a transform) and the features take less than 2 GB; True for any data, whose images are
@@ -86,14 +89,15 @@ def fine_tune(
         A Keras History over both stages; its `"stage"` says which epoch belongs to which, and the
         second is numbered from `head_epochs` on.
         It is the model's `history` too, which an interrupted call leaves behind. Afterwards the
-        model holds a stock Adam optimizer at a tenth of `learning_rate` (with loss scaling, if its
-        own optimizer had that).
+        model holds a stock Adam optimizer at a hundredth of `learning_rate` (with loss scaling, if
+        its own optimizer had that), as do files that `ModelCheckpoint` writes.
 
     Raises:
         ValueError: If the model is not compiled, its head can't be found, the classes of the data
             are others or in another order, images have another size, the data is scaled although
-            the model scales inside, a rate is not above 0, the monitored quantity is not logged, or
-            `cache` is True for a model with a `train_step` of its own.
+            the model scales inside, a rate or `layer_decay` is not above 0 or the latter above 1,
+            the monitored quantity is not logged, or `cache` is True for a model with a `train_step`
+            of its own.
         TypeError: If the model is neither functional nor Sequential.
 
     Example:
@@ -109,7 +113,11 @@ def fine_tune(
         ['head', 'all', 'all']
     """
     _check_settings(head_epochs, epochs, batch_size, cache)
-    _check_rates(head_learning_rate=head_learning_rate, learning_rate=learning_rate)
+    _check_rates(
+        head_learning_rate=head_learning_rate,
+        learning_rate=learning_rate,
+        layer_decay=layer_decay,
+    )
     _check_callbacks(callbacks)
     head_names = _head_names(model, head)
     check_cache(model, cache)
@@ -127,7 +135,8 @@ def fine_tune(
                 continue
             _set_stage(model, history.stage, head_names)
             with scope_of(model):
-                renew_train_step(model, _one_cycle(rate, steps * count))
+                optimizer = decayed(one_cycle(rate, steps * count), model, head_names, layer_decay)
+                renew_train_step(model, optimizer, saved_as=constant(learning_rate / 100))
             # From there also where the head was stopped early: a resumed run can't know that.
             start = 0 if history.stage == "head" else head_epochs
             cut = cut_for(model, (train, validation), cache) if history.stage == "head" else None
@@ -140,7 +149,7 @@ def fine_tune(
     finally:
         best.restore(model)
         with scope_of(model):
-            renew_train_step(model, keras.optimizers.Adam(learning_rate / 10))
+            renew_train_step(model, keras.optimizers.Adam(learning_rate / 100))
     return history
 
 
@@ -157,6 +166,12 @@ def _check_rates(**rates: Any) -> None:
         if not isinstance(rate, int | float) or not 0 < rate < float("inf"):
             msg = f"`{name}` must be a number above 0. Received: {name}={rate!r}."
             raise ValueError(msg)
+    if rates["layer_decay"] > 1:
+        msg = (
+            "`layer_decay` must be at most 1, which is one rate for all. "
+            f"Received: layer_decay={rates['layer_decay']!r}."
+        )
+        raise ValueError(msg)
 
 
 def _fit(
@@ -230,18 +245,6 @@ def _set_stage(model: keras.Model, stage: str, head_names: Sequence[str]) -> Non
     unfreeze(model, names=head_names, batch_norm=True)
     if stage == "all":
         unfreeze(model)
-
-
-def _one_cycle(peak: float, steps: int) -> keras.optimizers.Optimizer:
-    """Return Adam with a rate that rises to its peak and falls to 0 in so many steps."""
-    warm_up = int(_WARM_UP * steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=peak * _START if warm_up else peak,
-        decay_steps=max(1, steps - warm_up),
-        warmup_target=peak if warm_up else None,
-        warmup_steps=warm_up,
-    )
-    return keras.optimizers.Adam(schedule)
 
 
 class _BestWeights(keras.callbacks.Callback):

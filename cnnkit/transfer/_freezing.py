@@ -143,24 +143,28 @@ def fresh_optimizer(model: keras.Model) -> Any:
         return same_settings(model.optimizer)
 
 
-def renew_train_step(model: keras.Model, optimizer: Any, *, builds: bool = True) -> None:
+def renew_train_step(
+    model: keras.Model, optimizer: Any, *, builds: bool = True, saved_as: Any = None
+) -> None:
     """Give a compiled model a fresh optimizer and a train step that knows what is trainable.
 
     `compile_from_config` can't restore a lambda or local loss; assigning the optimizer keeps it.
     What `save` writes of the compilation is a record of its own, which is brought up to date.
-    Where it replaces one that is built, the optimizer is built if `builds`.
+    Where it replaces one that is built, the optimizer is built if `builds`. A file says that the
+    optimizer is `saved_as`, which must have the same variables.
     """
     with scope_of(model):
-        _renew(model, optimizer, builds)
+        _renew(model, optimizer, builds, saved_as)
 
 
-def _renew(model: keras.Model, optimizer: Any, builds: bool) -> None:
+def _renew(model: keras.Model, optimizer: Any, builds: bool, saved_as: Any) -> None:
     was_built = builds and model.optimizer.built
     scaled = keras.optimizers.LossScaleOptimizer  # what mixed_float16 wraps around an optimizer
     if isinstance(model.optimizer, scaled) and not isinstance(optimizer, scaled):
         optimizer = scaled(optimizer)
+        saved_as = saved_as and scaled(saved_as)
     model.optimizer = optimizer
-    model._compile_config.config["optimizer"] = optimizer
+    model._compile_config.config["optimizer"] = saved_as or optimizer
     # Keras makes them anew; on JAX, those that don't train know which weights do, too.
     model.train_function = model.test_function = model.predict_function = None
     if was_built:  # or Keras warns when it loads the saved model

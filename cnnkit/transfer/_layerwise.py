@@ -70,9 +70,21 @@ def layerwise_learning_rates(
     if wrong:
         msg = f"`multipliers` must be numbers of at least 0. Received: {wrong!r}."
         raise ValueError(msg)
+    return same_settings(optimizer, _layerwise_kind(kind), multipliers=dict(multipliers))
+
+
+def with_factors(
+    optimizer: keras.optimizers.Optimizer, factors: Sequence[float]
+) -> keras.optimizers.Optimizer:
+    """Return an optimizer with a multiplier of the rate for each variable that trains, in order."""
+    layerwise = same_settings(optimizer, _layerwise_kind(type(optimizer)), multipliers={})
+    layerwise._factors = list(factors)
+    return layerwise
+
+
+def _layerwise_kind(kind: type) -> Any:
     is_keras = kind.__module__.startswith("keras.")  # PyTorch's backend has twins of these names
-    layerwise = _LAYERWISE[kind.__name__] if is_keras else _layerwise(kind)
-    return same_settings(optimizer, layerwise, multipliers=dict(multipliers))
+    return _LAYERWISE[kind.__name__] if is_keras else _layerwise(kind)
 
 
 def _multiplies(factor: Any) -> bool:
@@ -107,7 +119,7 @@ class _Layerwise:
                 "before the optimizer is made."
             )
             raise ValueError(msg)
-        if not unknown:
+        if not is_known or (self.multipliers and not unknown):
             self._factors = [self._multiplier_of(variable) for variable in variables]
         super().build(variables)  # type: ignore[misc]  # the next class is an optimizer
 

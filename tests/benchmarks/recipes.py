@@ -184,9 +184,8 @@ AS_WRITTEN: dict[str, Callable[[Work], Any]] = {"b course notes": notes, "c Kera
 SETTINGS: dict[str, Callable[[Work], Any]] = {
     **{
         f"fine_tune {epochs} {rate}": partial(ours, head_epochs=epochs, learning_rate=rate)
-        for epochs, rate in ((20, 5e-4), (20, 1e-3), (20, 2e-3), (60, 5e-3))
+        for epochs, rate in ((20, 1e-3), (20, 3e-3), (60, 3e-3), (60, 1e-2))
     },
-    "fine_tune loss": partial(ours, learning_rate=1e-3, monitor="val_loss"),
     **{f"a {rate}": partial(head_only, rate=rate) for rate in (1e-3, 3e-3, 1e-2, 3e-2)},
     **{f"d {penalty}": partial(regression, penalty=penalty) for penalty in (1.0, 10.0, 1e2, 1e3)},
     **{f"e {peak}": partial(fastai, peak=peak) for peak in (1e-3, 2e-3, 5e-3, 1e-2, 2e-2)},

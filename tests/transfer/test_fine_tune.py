@@ -243,14 +243,117 @@ def test_the_rate_rises_to_its_peak_and_falls(classifier, data) -> None:
     assert rates[-1] < 0.01
 
 
+def rate_of(optimizer: keras.optimizers.Optimizer) -> float:
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+
+
+def farthest(before: dict[str, list[np.ndarray]], model: keras.Model) -> dict[str, float]:
+    """Return how far the weight of each layer that has moved most is from where it was."""
+    after = weights_of(model)
+    return {
+        name: max(abs(x - y).max() for x, y in zip(before[name], after[name], strict=True))
+        for name in before
+    }
+
+
+@pytest.mark.parametrize("decay", [1, 0.8, 0.1])
+def test_the_rate_falls_from_block_to_block(decay, classifier, data) -> None:
+    """Adam's first step is as long as the rate wherever there is a gradient."""
+    before = weights_of(classifier)
+    fine_tune(
+        classifier,
+        data,
+        data,
+        head_epochs=0,
+        epochs=1,
+        learning_rate=0.01,
+        layer_decay=decay,
+        verbose=0,
+    )
+    moved = farthest(before, classifier)
+    expected = {"head_predictions": 0.01, "conv2": 0.01 * decay, "conv1": 0.01 * decay**2}
+
+    assert expected == pytest.approx({name: moved[name] for name in expected}, rel=1e-2)
+    assert 0 == moved["bn1"] == moved["bn2"]
+
+
+def wrapped() -> keras.Model:
+    """A model whose loaded copy has variables without the name of the layer around them."""
+    inputs = keras.Input((4, 8, 8, 3))
+    inner = keras.Sequential([keras.layers.Conv2D(4, 3, name="inner")], name="row")
+    x = keras.layers.TimeDistributed(inner, name="each")(inputs)
+    x = keras.layers.TimeDistributed(keras.layers.Conv2D(4, 3), name="again")(x)
+    x = keras.layers.Flatten(name="flat")(x)
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax", name="top")(x))
+    model.compile("adam", loss="categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)  # or Keras warns when it loads the model
+    return model
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_the_rate_falls_where_keras_leaves_names_out(is_loaded, rng, tmp_path) -> None:
+    """It does of what a wrapper wraps, when the model is loaded."""
+    model = wrapped()
+    if is_loaded:
+        model.save(tmp_path / "model.keras")
+        model = keras.saving.load_model(tmp_path / "model.keras")
+    data = rng.normal(size=(6, 4, 8, 8, 3)), np.eye(3)[np.arange(6) % 3]
+    before = weights_of(model)
+    options = {"head": "flat", "head_epochs": 0, "epochs": 1, "learning_rate": 0.01}
+    fine_tune(model, data, data, **options, layer_decay=0.5, verbose=0)
+    moved = farthest(before, model)
+
+    expected = {"top": 0.01, "again": 0.005, "each": 0.0025}
+    assert expected == pytest.approx({name: moved[name] for name in expected}, rel=1e-2)
+
+
+def test_the_rate_falls_in_a_backbone_inside(nested, data) -> None:
+    """Its blocks are those of the model around it."""
+    inner = nested.get_layer("backbone")
+    before = weights_of(inner)
+    labels = data[0], data[1].argmax(axis=1)
+    options = {"head": "flat", "head_epochs": 0, "epochs": 1, "learning_rate": 0.01}
+    fine_tune(nested, labels, labels, **options, layer_decay=0.5, verbose=0)
+    moved = farthest(before, inner)
+
+    expected = {"conv2": 0.005, "conv1": 0.0025}
+    assert expected == pytest.approx({name: moved[name] for name in expected}, rel=1e-2)
+
+
+def test_the_rate_falls_from_size_to_size_where_blocks_can_not_be_told(data) -> None:
+    """Nothing is said of it: nobody asked for blocks."""
+    sizes = [keras.Input((8, 8, 3), name="input")]
+    for number in (1, 2, 3):
+        convolution = keras.layers.Conv2D(3, 3, 2, padding="same", name=f"conv{number}")
+        sizes.append(convolution(sizes[-1]))
+    pooled = [keras.layers.GlobalMaxPooling2D()(x) for x in sizes]  # no place to cut between
+    joined = keras.layers.Concatenate(name="joined")(pooled)
+    outputs = keras.layers.Dense(3, activation="softmax", name="top")(joined)
+    model = keras.Model(sizes[0], outputs)
+    model.compile("adam", loss="categorical_crossentropy")
+    before = weights_of(model)
+    scaled = data[0] / np.float32(255), data[1]
+    options = {"head": "joined", "head_epochs": 0, "epochs": 1, "learning_rate": 0.01}
+    fine_tune(model, scaled, scaled, **options, layer_decay=0.5, verbose=0)
+    moved = farthest(before, model)
+
+    expected = {"top": 0.01, "conv3": 0.005, "conv2": 0.0025, "conv1": 0.00125}
+    assert expected == pytest.approx(moved, rel=1e-2)
+
+
+@pytest.mark.parametrize("decay", [0, -0.5, 1.5, "0.8", None, float("nan")])
+def test_a_decay_that_is_none_is_refused(decay, classifier, data) -> None:
+    """It is above 0 and at most 1."""
+    with pytest.raises(ValueError, match="`layer_decay` must be .* Received: layer_decay="):
+        fine_tune(classifier, data, data, head_epochs=1, epochs=1, layer_decay=decay)
+
+
 def test_a_stock_optimizer_is_left_behind(classifier, data) -> None:
     """Training can go on, at a constant low rate, and the file needs nothing but Keras."""
     fine_tune(classifier, data, data, head_epochs=1, epochs=1, learning_rate=1e-2, verbose=0)
 
     assert keras.optimizers.Adam is type(classifier.optimizer)
-    assert 1e-3 == pytest.approx(
-        float(keras.ops.convert_to_numpy(classifier.optimizer.learning_rate))
-    )
+    assert 1e-4 == pytest.approx(rate_of(classifier.optimizer))
     assert not trainable_summary(classifier).attrs["stale"]
 
 
@@ -276,13 +379,27 @@ def test_a_tuned_model_is_saved_and_loaded(optimizer, classifier, data, tmp_path
     assert classifier.optimizer.get_config() == loaded.optimizer.get_config()
 
 
-def test_a_checkpoint_of_a_stage_opens(classifier, data, tmp_path) -> None:
-    """What ModelCheckpoint writes in mid-stage is a whole model."""
-    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True)
-    fine_tune(classifier, data, data, head_epochs=1, epochs=1, callbacks=[checkpoint], verbose=0)
-    loaded = keras.saving.load_model(tmp_path / "best.keras")
+@pytest.mark.parametrize("scaled", [False, True], ids=["", "loss scaling"])
+@pytest.mark.parametrize(("head_epochs", "epochs"), [(2, 0), (1, 2)])
+def test_a_checkpoint_of_a_stage_opens(
+    head_epochs, epochs, scaled, classifier, data, tmp_path
+) -> None:
+    """What ModelCheckpoint writes in mid-stage needs nothing but Keras, and trains on."""
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())
+        classifier.compile(optimizer, loss="categorical_crossentropy")
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "last.keras")
+    counts = {"head_epochs": head_epochs, "epochs": epochs, "learning_rate": 0.01}
+    fine_tune(classifier, data, data, **counts, callbacks=[checkpoint], verbose=0)
+    loaded = keras.saving.load_model(tmp_path / "last.keras")
+    optimizer = loaded.optimizer.inner_optimizer if scaled else loaded.optimizer
 
-    assert "CosineDecay" in type(loaded.optimizer._learning_rate).__name__
+    assert keras.optimizers.Adam is type(optimizer)
+    assert 1e-4 == pytest.approx(rate_of(optimizer))
+    assert 2 == int(optimizer.iterations.value)
+    before = weights_of(loaded)
+    loaded.fit(*data, verbose=0)
+    assert changed(before, loaded) >= {"head_predictions"}
 
 
 def test_loss_scaling_is_kept(classifier, data) -> None:
