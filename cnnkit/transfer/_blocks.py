@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import pandas as pd
 
-from cnnkit.models._graph import functional, is_graph, leaf_layers, model_in, nodes, place
+from cnnkit.models._graph import functional, is_graph, model_in, nodes, place
 
 _GATE = "Multiply"  # joins a branch that weighs channels or is an activation: no block of its own
 _HEAD, _BRANCHED = "head", "branched"
@@ -52,7 +52,7 @@ def list_blocks(model: keras.Model) -> pd.DataFrame:
         {
             "name": list(blocks),
             "layers": [[layer.name for layer in layers] for layers in blocks.values()],
-            "output_shape": [tuple(layers[-1].output.shape) for layers in blocks.values()],
+            "output_shape": [_output_shape(layers[-1]) for layers in blocks.values()],
             "parameters": [_count(layers, "weights") for layers in blocks.values()],
             "trainable": [_count(layers, "trainable_weights") for layers in blocks.values()],
         }
@@ -75,10 +75,12 @@ def blocks_of(model: keras.Model) -> dict[str, Layers]:
 
 def _leaves(operation: Any) -> Iterator[Any]:
     inner = model_in(operation)
-    if inner is not None and is_graph(inner):
-        yield from (layer for layer in leaf_layers(inner) if layer.output is not layer.input)
-    else:
+    if inner is None or not is_graph(inner):
         yield operation
+        return
+    for layer in inner.layers:
+        if not isinstance(layer, keras.layers.InputLayer):
+            yield from _leaves(layer)
 
 
 def _numbered(name: str, number: int) -> str:
@@ -117,7 +119,7 @@ def _pieces(model: keras.Model, height: int | None) -> Iterator[tuple[_Key, Laye
             yield from _pieces(functional(inner), height)
         elif len(stages) > 2:
             yield from _by_stage(piece, height)
-        elif len(piece[-1].output.shape) < 3:
+        elif len(_output_shape(piece[-1])) < 3:
             yield _HEAD, piece
         elif len(piece) > 1 and type(piece[-1]).__name__ != _GATE:
             yield _BRANCHED, piece
@@ -185,6 +187,11 @@ def _stem(name: str) -> str:
     """Return the beginning of a name up to its first number, or its first word."""
     match = re.match(r".*?\d+[a-z]?(?=_|$)", name)
     return match[0] if match else name.split("_", maxsplit=1)[0]
+
+
+def _output_shape(layer: Any) -> tuple[int | None, ...]:
+    """Return the shape of what a layer gives; of the last of several, as of a split."""
+    return tuple(keras.tree.flatten(layer.output)[-1].shape)
 
 
 def _stage(layer: Any, height: int | None) -> int:

@@ -9,7 +9,7 @@ import keras
 from cnnkit._distribution import check_distribution, scope_of
 from cnnkit._metric_names import lower_is_better
 from cnnkit._validation import check_one_of, check_whole_number
-from cnnkit.models._graph import functional
+from cnnkit.models._graph import functional, leaves_of
 from cnnkit.transfer._classifier import HEAD
 from cnnkit.transfer._data_checks import (
     batch_size_of,
@@ -65,7 +65,8 @@ def fine_tune(
         learning_rate: Peak rate of the head in the second stage; if that ends worse than the
             first, which the history shows, lower it to 3e-4.
         layer_decay: Factor of the rate from the head to the last block of the backbone, and from
-            each block to the one in front of it (`list_blocks`); 1 for one rate.
+            each block to the one in front of it (`list_blocks`), down to a hundredth of the head's;
+            1 for one rate.
         cache: Whether to run the frozen part once and train the head on what it gives: `"auto"`
             where that can't change a bit of the result (arrays, datasets of `image_dataset` without
             a transform) and the features take less than 2 GB; True for any data, whose images are
@@ -90,7 +91,8 @@ def fine_tune(
         second is numbered from `head_epochs` on.
         It is the model's `history` too, which an interrupted call leaves behind. Afterwards the
         model holds a stock Adam optimizer at a hundredth of `learning_rate` (with loss scaling, if
-        its own optimizer had that), as do files that `ModelCheckpoint` writes.
+        its own optimizer had that). So do files that `ModelCheckpoint` writes; there the rate is a
+        schedule, and to set it takes a new `compile`.
 
     Raises:
         ValueError: If the model is not compiled, its head can't be found, the classes of the data
@@ -119,7 +121,7 @@ def fine_tune(
         layer_decay=layer_decay,
     )
     _check_callbacks(callbacks)
-    head_names = _head_names(model, head)
+    head_layers = _head_layers(model, head)
     check_cache(model, cache)
     check_distribution(model)
     for name, data in (("train", train), ("validation", validation)):
@@ -133,9 +135,9 @@ def fine_tune(
         for history.stage, count, rate in stages:
             if not count or (history.stage == "head" and has_backup(callbacks, "all")):
                 continue
-            _set_stage(model, history.stage, head_names)
+            _set_stage(model, history.stage, head_layers)
             with scope_of(model):
-                optimizer = decayed(one_cycle(rate, steps * count), model, head_names, layer_decay)
+                optimizer = decayed(one_cycle(rate, steps * count), model, head_layers, layer_decay)
                 renew_train_step(model, optimizer, saved_as=constant(learning_rate / 100))
             # From there also where the head was stopped early: a resumed run can't know that.
             start = 0 if history.stage == "head" else head_epochs
@@ -209,8 +211,8 @@ def _check_callbacks(callbacks: Any) -> None:
         raise ValueError(msg)
 
 
-def _head_names(model: keras.Model, head: str | None) -> list[str]:
-    """Return the names of the layers from the head on."""
+def _head_layers(model: keras.Model, head: str | None) -> list[Any]:
+    """Return the layers from the head on."""
     functional(model)  # or an error that says so
     if len(model.outputs) != 1:
         msg = f"`model` must have one output, the classes. Received: {len(model.outputs)} outputs."
@@ -237,12 +239,13 @@ def _head_names(model: keras.Model, head: str | None) -> list[str]:
             f"head={head!r}, with no weights in front of it."
         )
         raise ValueError(msg)
-    return names[place:]
+    return list(model.layers[place:])
 
 
-def _set_stage(model: keras.Model, stage: str, head_names: Sequence[str]) -> None:
+def _set_stage(model: keras.Model, stage: str, head: Sequence[Any]) -> None:
     freeze(model)
-    unfreeze(model, names=head_names, batch_norm=True)
+    # By their number: a layer of the backbone may have a name that one of the head has.
+    unfreeze(model, last=sum(1 for top in head for _ in leaves_of(top)), batch_norm=True)
     if stage == "all":
         unfreeze(model)
 

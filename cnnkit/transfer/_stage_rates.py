@@ -1,17 +1,17 @@
 """The learning rates of a stage of fine-tuning: over its steps, and from block to block."""
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from cnnkit.models._graph import leaves_of
 from cnnkit.transfer._blocks import blocks_of
 from cnnkit.transfer._layerwise import with_factors
 
 _WARM_UP = 0.3  # of the steps of a stage, the share that fastai's one-cycle policy gives it
 _START = 1 / 25  # of the peak rate, likewise
+_LEAST = 0.01  # of the head's rate: DenseNet121 has 64 blocks; fastai's first layers get as much
 
 
 def one_cycle(peak: float, steps: int) -> keras.optimizers.Optimizer:
@@ -37,7 +37,7 @@ def constant(rate: float) -> keras.optimizers.Optimizer:
 def decayed(
     optimizer: keras.optimizers.Optimizer,
     model: keras.Model,
-    head: Collection[str],
+    head: Sequence[Any],
     layer_decay: float,
 ) -> keras.optimizers.Optimizer:
     """Return an optimizer with a rate that falls from block to block, from the head to the input.
@@ -47,30 +47,34 @@ def decayed(
     Args:
         optimizer: An optimizer with one rate, which the head keeps.
         model: The model, with what doesn't train frozen.
-        head: Names of the layers of the head.
+        head: The layers of the head.
         layer_decay: Factor from each block to the one in front of it.
     """
-    blocks = _backbone(model, head)
-    if not blocks or layer_decay == 1:
+    blocks = [] if layer_decay == 1 else _backbone(model, head)
+    if not blocks:
         return optimizer
     factors = {
-        id(variable): layer_decay**distance
-        for distance, variables in enumerate(reversed(blocks), start=1)
+        variable: max(layer_decay**distance, _LEAST)
+        for distance, variables in enumerate(blocks, start=1)
         for variable in variables
     }
     return with_factors(optimizer, [factors.get(id(x), 1.0) for x in model.trainable_variables])
 
 
-def _backbone(model: keras.Model, head: Collection[str]) -> list[list[Any]]:
-    """Return what trains of each block in front of the head, from the input on."""
-    of_head = {id(leaf) for top in model.layers if top.name in head for leaf in leaves_of(top)}
+def _backbone(model: keras.Model, head: Sequence[Any]) -> list[set[int]]:
+    """Return the variables that train of each block in front of the head, from there on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a stage of NASNet does for a block
-        blocks = blocks_of(model).values()
-    layers = [[layer for layer in block if id(layer) not in of_head] for block in blocks]
-    trained = [[x for layer in block for x in _trained(layer)] for block in layers]
-    return [variables for variables in trained if variables]
+        blocks = list(blocks_of(model).values())
+    seen = _trained(head)
+    parts = []
+    for layers in reversed(blocks):
+        new = _trained(layers) - seen  # of a layer that is used twice, the later use counts
+        seen |= new
+        parts.append(new)
+    return [part for part in parts if part]
 
 
-def _trained(layer: Any) -> list[Any]:
-    return getattr(layer, "trainable_variables", [])  # a graph holds plain operations as well
+def _trained(layers: Sequence[Any]) -> set[int]:
+    # A graph holds plain operations as well, which have no variables.
+    return {id(x) for layer in layers for x in getattr(layer, "trainable_variables", ())}

@@ -184,7 +184,7 @@ AS_WRITTEN: dict[str, Callable[[Work], Any]] = {"b course notes": notes, "c Kera
 SETTINGS: dict[str, Callable[[Work], Any]] = {
     **{
         f"fine_tune {epochs} {rate}": partial(ours, head_epochs=epochs, learning_rate=rate)
-        for epochs, rate in ((20, 1e-3), (20, 3e-3), (60, 3e-3), (60, 1e-2))
+        for epochs, rate in [(2, 3e-3), (5, 3e-3), (20, 1e-3), (20, 3e-3), (60, 3e-3), (60, 1e-2)]
     },
     **{f"a {rate}": partial(head_only, rate=rate) for rate in (1e-3, 3e-3, 1e-2, 3e-2)},
     **{f"d {penalty}": partial(regression, penalty=penalty) for penalty in (1.0, 10.0, 1e2, 1e3)},

@@ -132,3 +132,39 @@ def test_every_weight_stands_in_one_block(name: str) -> None:
         model = getattr(keras.applications, name)(weights=None)
 
     assert model.count_params() == list_blocks(model)["parameters"].sum()
+
+
+def test_an_operation_may_have_several_outputs() -> None:
+    """As a split has, whose halves go on apart, or of which one is left out."""
+    inputs = keras.Input((8, 8, 4))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="conv1")(inputs)
+    half, _ = keras.ops.split(x, 2, axis=-1)
+    x = keras.layers.Conv2D(4, 3, padding="same", name="conv2")(half)
+    model = keras.Model(inputs, keras.ops.split(x, 2, axis=-1)[0])
+
+    blocks = list_blocks(model)
+    assert ["conv1", "conv2"] == blocks["name"].tolist()
+    assert (None, 8, 8, 2) == blocks["output_shape"].iloc[-1]
+
+
+class Own(keras.Model):
+    """A model that is a class of its own, whose graph nobody knows."""
+
+    def __init__(self) -> None:
+        super().__init__(name="own")
+        self.inner = keras.layers.Conv2D(4, 1, name="inner")
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def test_a_model_without_a_graph_inside_is_a_layer() -> None:
+    """Also where the model around it is inside another."""
+    inputs = keras.Input((8, 8, 4))
+    branch = keras.Model(inputs, Own()(inputs), name="branch")
+    x = keras.layers.Conv2D(4, 3, padding="same", name="conv1")(inputs)
+    model = keras.Model(inputs, keras.layers.Add(name="added")([x, branch(x)]))
+
+    blocks = list_blocks(model)
+    assert [["conv1"], ["own", "added"]] == blocks["layers"].tolist()
+    assert [4 * 4 * 9 + 4, 4 * 4 + 4] == blocks["parameters"].tolist()

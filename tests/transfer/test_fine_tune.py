@@ -341,6 +341,86 @@ def test_the_rate_falls_from_size_to_size_where_blocks_can_not_be_told(data) -> 
     assert expected == pytest.approx(moved, rel=1e-2)
 
 
+def row(names: list[str], head: list[keras.layers.Layer]) -> keras.Model:
+    """Convolutions in a row, one called again where its name is, and a head."""
+    inputs = keras.Input((8, 8, 3))
+    layers = {
+        name: keras.layers.Conv2D(3, 3, padding="same", kernel_initializer="orthogonal", name=name)
+        for name in names
+    }
+    x = inputs
+    for name in names:
+        x = layers[name](x)
+    for layer in [keras.layers.GlobalAveragePooling2D(name="pool"), *head]:
+        x = layer(x)
+    model = keras.Model(inputs, x)
+    model.compile("adam", loss="categorical_crossentropy")
+    return model
+
+
+def moved_by_a_step(model: keras.Model, data, **options) -> dict[str, float]:
+    scaled = data[0] / np.float32(255), data[1]
+    before = weights_of(model)
+    fine_tune(model, scaled, scaled, head="pool", head_epochs=0, epochs=1, verbose=0, **options)
+    return farthest(before, model)
+
+
+def test_the_rate_falls_to_a_hundredth(data) -> None:
+    """A network of many blocks isn't frozen in front."""
+    top = keras.layers.Dense(3, activation="softmax", name="top")
+    model = row([f"conv{number}" for number in range(1, 8)], [top])
+    moved = moved_by_a_step(model, data, learning_rate=0.1, layer_decay=0.3)
+
+    expected = [max(0.1 * 0.3 ** (8 - number), 0.001) for number in range(1, 8)]
+    actual = [moved[f"conv{number}"] for number in range(1, 8)]
+    assert expected == pytest.approx(actual, rel=1e-2)
+
+
+def test_a_layer_that_is_used_twice_has_the_rate_of_its_later_use(data) -> None:
+    """And what comes before isn't slower for it."""
+    top = keras.layers.Dense(3, activation="softmax", name="top")
+    model = row(["conv1", "conv2", "conv3", "conv2"], [top])
+    moved = moved_by_a_step(model, data, learning_rate=0.01, layer_decay=0.5)
+
+    expected = {"top": 0.01, "conv2": 0.005, "conv3": 0.0025, "conv1": 0.00125}
+    assert expected == pytest.approx(moved, rel=1e-2)
+
+
+class OwnHead(keras.Model):
+    """A model of two layers that is a class of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(name="own")
+        self.dense = keras.layers.Dense(3, activation="softmax", name="top")
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_a_head_may_be_a_class_of_its_own(data) -> None:
+    """It has the whole rate, and is no block of the backbone."""
+    model = row(["conv1", "conv2"], [OwnHead()])
+    moved = moved_by_a_step(model, data, learning_rate=0.01, layer_decay=0.5)
+
+    assert {"own": 0.01, "conv2": 0.005, "conv1": 0.0025} == pytest.approx(moved, rel=1e-2)
+
+
+def test_a_layer_of_the_backbone_may_be_called_as_one_of_the_head(data) -> None:
+    """It is frozen in the first stage all the same."""
+    inner = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(3, 3, name="dense")], name="inner"
+    )
+    top = keras.layers.Dense(3, activation="softmax", name="dense")
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), inner, keras.layers.Flatten(name="flat"), top]
+    )
+    model.compile("adam", loss="categorical_crossentropy")
+    before = weights_of(inner)
+    fine_tune(model, data, data, head="flat", head_epochs=1, epochs=0, verbose=0)
+
+    assert set() == changed(before, inner)
+
+
 @pytest.mark.parametrize("decay", [0, -0.5, 1.5, "0.8", None, float("nan")])
 def test_a_decay_that_is_none_is_refused(decay, classifier, data) -> None:
     """It is above 0 and at most 1."""
