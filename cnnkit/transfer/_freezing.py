@@ -149,9 +149,8 @@ def renew_train_step(
     """Give a compiled model a fresh optimizer and a train step that knows what is trainable.
 
     `compile_from_config` can't restore a lambda or local loss; assigning the optimizer keeps it.
-    What `save` writes of the compilation is a record of its own, which is brought up to date.
-    Where it replaces one that is built, the optimizer is built if `builds`. A file says that the
-    optimizer is `saved_as`, which must have the same variables.
+    What `save` writes is a record of its own: this optimizer, or `saved_as`, which must have the
+    same variables. In the place of one that is built it is built, too, if `builds`.
     """
     with scope_of(model):
         _renew(model, optimizer, builds, saved_as)
