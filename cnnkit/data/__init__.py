@@ -3,23 +3,23 @@
 TensorFlow and Keras load inside the functions that return their objects.
 """
 
-from cnnkit.data._bridges import image_data_generator, preprocessing_function
-from cnnkit.data._checking import check_images
-from cnnkit.data._datasets import image_dataset
-from cnnkit.data._flows import flow_from_tables
-from cnnkit.data._folds import k_fold_tables
-from cnnkit.data._label_errors import find_label_errors
-from cnnkit.data._leaks import find_leaks
-from cnnkit.data._listing import list_images, list_splits
-from cnnkit.data._loading import LoadedImages, load_images
-from cnnkit.data._placing import split_folder
-from cnnkit.data._prediction import predict_images
-from cnnkit.data._reading import read_image
-from cnnkit.data._record_dataset import record_dataset
-from cnnkit.data._record_writing import write_records
-from cnnkit.data._renaming import rename_classes, renumber_files
-from cnnkit.data._split import Split
-from cnnkit.data._splitting import split_arrays, split_table
+from cnnkit.data._checks.checking import check_images
+from cnnkit.data._checks.label_errors import find_label_errors
+from cnnkit.data._checks.leaks import find_leaks
+from cnnkit.data._feeding.bridges import image_data_generator, preprocessing_function
+from cnnkit.data._feeding.datasets import image_dataset
+from cnnkit.data._feeding.flows import flow_from_tables
+from cnnkit.data._feeding.loading import LoadedImages, load_images
+from cnnkit.data._files.reading import read_image
+from cnnkit.data._moves.placing import split_folder
+from cnnkit.data._moves.renaming import rename_classes, renumber_files
+from cnnkit.data._prediction.predicting import predict_images
+from cnnkit.data._records.reading import record_dataset
+from cnnkit.data._records.writing import write_records
+from cnnkit.data._splits.folds import k_fold_tables
+from cnnkit.data._splits.splitting import split_arrays, split_table
+from cnnkit.data._tables.listing import list_images, list_splits
+from cnnkit.data._tables.split import Split
 
 __all__ = [
     "LoadedImages",

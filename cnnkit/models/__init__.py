@@ -1,9 +1,10 @@
 """Classic networks and their building blocks, in plain Keras."""
 
+from cnnkit.models._blocks.inception import inception_module
+from cnnkit.models._blocks.pooling import min_pooling
+from cnnkit.models._blocks.residual import conv_block, identity_block, resnet_stem
 from cnnkit.models._fusing import fuse_batch_norm
-from cnnkit.models._googlenet import googlenet, inception_module
-from cnnkit.models._pooling import min_pooling
-from cnnkit.models._residual import conv_block, identity_block, resnet_stem
+from cnnkit.models._googlenet import googlenet
 from cnnkit.models._resnet import resnet
 from cnnkit.models._simple_cnn import simple_cnn
 from cnnkit.models._vgg import vggnet

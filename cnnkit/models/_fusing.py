@@ -10,7 +10,8 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from cnnkit.models._graph import functional, is_graph, leaf_layers, nodes, place
+from cnnkit._keras.graph import functional, is_graph, leaf_layers, nodes, place
+from cnnkit._keras.layers import parts_of
 
 _LOGGER = logging.getLogger(__name__)
 Weight = NDArray[np.float64]
@@ -113,7 +114,7 @@ def _give_weights(layer: Any, twin: Any, norm: Any) -> None:
     if twin is None or not getattr(layer, "weights", ()):  # an input, or an operation
         return
     twin.set_weights(layer.get_weights() if norm is None else _folded(layer, norm))
-    for part, copy in zip(layer._flatten_layers(), twin._flatten_layers(), strict=True):
+    for part, copy in zip(parts_of(layer), parts_of(twin), strict=True):
         if isinstance(part, layers.Normalization):  # it works with copies of its weights
             copy.mean, copy.variance = part.mean, part.variance
 

@@ -8,10 +8,23 @@ from typing import Any
 
 import keras
 
-from cnnkit._validation import check_one_of
-from cnnkit.models._ends import check_pooling, classify, drop, image_input, pool, scaling_inside
+from cnnkit._foundation.validation import check_one_of
+from cnnkit._keras.layers import drop
+from cnnkit.models._blocks.ends import (
+    check_pooling,
+    classify,
+    image_input,
+    pool,
+    scaling_inside,
+)
+from cnnkit.models._blocks.residual import (
+    basic_block,
+    cifar_stem,
+    conv_block,
+    identity_block,
+    resnet_stem,
+)
 from cnnkit.models._published import check_published, model_name, start_from
-from cnnkit.models._residual import basic_block, cifar_stem, conv_block, identity_block, resnet_stem
 
 _BLOCKS = {  # depth: blocks in stages 2 to 5
     18: (2, 2, 2, 2),

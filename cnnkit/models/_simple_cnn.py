@@ -6,8 +6,9 @@ from typing import Any
 import keras
 from keras import layers
 
-from cnnkit._validation import check_one_of, check_whole_number, check_whole_numbers
-from cnnkit.models._ends import classify, drop, image_input, pool, scaling_inside
+from cnnkit._foundation.validation import check_one_of, check_whole_number, check_whole_numbers
+from cnnkit._keras.layers import drop
+from cnnkit.models._blocks.ends import classify, image_input, pool, scaling_inside
 
 
 def simple_cnn(

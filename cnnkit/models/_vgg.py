@@ -9,8 +9,15 @@ from typing import Any
 import keras
 from keras import layers
 
-from cnnkit._validation import check_one_of
-from cnnkit.models._ends import check_pooling, classify, drop, image_input, pool, scaling_inside
+from cnnkit._foundation.validation import check_one_of
+from cnnkit._keras.layers import drop
+from cnnkit.models._blocks.ends import (
+    check_pooling,
+    classify,
+    image_input,
+    pool,
+    scaling_inside,
+)
 from cnnkit.models._published import check_published, model_name, start_from
 
 _FILTERS = (64, 128, 256, 512, 512)

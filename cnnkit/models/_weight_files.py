@@ -15,8 +15,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit._validation import listed
-from cnnkit.models._graph import DuplicateName, has_outputs, head_of, unique, weighted_layers
+from cnnkit._foundation.validation import listed
+from cnnkit._keras.graph import DuplicateName, has_outputs, head_of, unique, weighted_layers
 from cnnkit.models._torch_names import from_googlenet
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from cnnkit.models._graph import has_outputs, head_of, weighted_layers
+from cnnkit._keras.graph import has_outputs, head_of, weighted_layers
 from cnnkit.models._weight_files import Layers, SourceLayer, layers_of_model, read_layers
 
 # What changes the result without changing the shape of a weight. The stride tells the two versions

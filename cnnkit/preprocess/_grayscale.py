@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnkit._validation import check_one_of
+from cnnkit._foundation.validation import check_one_of
 
 # "luminance" are the weights of Rec. 601, which OpenCV and Pillow use too.
 _WEIGHTS = {"luminance": (0.299, 0.587, 0.114), "mean": (1 / 3, 1 / 3, 1 / 3)}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from cnnkit._validation import check_one_of
+from cnnkit._foundation.validation import check_one_of
 from cnnkit.preprocess._scaling import MODES
 
 _SCALING_LAYERS = frozenset({"Rescaling", "Normalization"})

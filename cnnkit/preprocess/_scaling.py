@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnkit._alignment import empty_aligned
-from cnnkit._validation import check_one_of
+from cnnkit._foundation.alignment import empty_aligned
+from cnnkit._foundation.validation import check_one_of
 
 
 class Scaling(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import pandas as pd
 
-from cnnkit.models._graph import functional, is_graph, model_in, nodes, place
+from cnnkit._keras.graph import functional, is_graph, model_in, nodes, place
 
 _GATE = "Multiply"  # joins a branch that weighs channels or is an activation: no block of its own
 _HEAD, _BRANCHED = "head", "branched"

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from cnnkit._distribution import forward, scope_of
-from cnnkit.models._graph import functional
+from cnnkit._keras.compiling import compile_like, fresh_optimizer
+from cnnkit._keras.distribution import forward, scope_of
+from cnnkit._keras.graph import call_before, functional
 from cnnkit.transfer._data_checks import check_inputs, check_targets, pairs_of
-from cnnkit.transfer._freezing import fresh_optimizer
 
 _NAME = "temperature"
 _LOWEST, _HIGHEST = np.log(0.05), np.log(20.0)  # of a temperature that makes sense
@@ -73,8 +73,7 @@ def _calibrated(model: keras.Model, validation: Any, batch_size: int) -> keras.M
         x = layer(x)
     calibrated = keras.Model(model.inputs, x, name=model.name)
     if model.compiled:
-        settings = model._compile_config.config | {"optimizer": fresh_optimizer(model)}
-        calibrated.compile(**settings)
+        compile_like(calibrated, model, fresh_optimizer(model))
         if model.optimizer.built:  # or Keras warns when it loads the saved model
             calibrated.optimizer.build(calibrated.trainable_variables)
     return calibrated
@@ -103,8 +102,7 @@ def _open_end(model: keras.Model) -> tuple[Any, list[Any]]:
 
 def _made_by(x: Any) -> tuple[Any, Any]:
     """Return the layer that a symbolic tensor comes from, and what it made it of in that call."""
-    layer, call, _ = x._keras_history
-    inputs = layer._inbound_nodes[call].input_tensors
+    layer, inputs = call_before(x)
     return layer, inputs[0] if inputs else None
 
 

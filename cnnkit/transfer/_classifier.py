@@ -8,12 +8,13 @@ import keras
 import numpy as np
 from keras import layers
 
-from cnnkit._class_names import layer_name_of
-from cnnkit._distribution import scope_of
-from cnnkit._validation import check_one_of, check_whole_number, check_whole_numbers
-from cnnkit.models._ends import drop, scaling_inside
+from cnnkit._foundation.validation import check_one_of, check_whole_number, check_whole_numbers
+from cnnkit._keras.class_names import layer_name_of
+from cnnkit._keras.distribution import scope_of
+from cnnkit._keras.layers import drop, scaled
 from cnnkit.preprocess import mode_for
 from cnnkit.preprocess._modes import scales_inside
+from cnnkit.preprocess._scaling import scaling_for
 
 HEAD = "head_"  # every layer of the head has a name that begins so
 
@@ -81,7 +82,8 @@ def build_classifier(
     with scope_of(backbone):
         inputs = keras.Input(backbone.input_shape[1:])
         # `call` runs the backbone's layers one by one: a flat graph; calling it would nest it.
-        x = backbone.call(scaling_inside(inputs, mode))
+        scaling = scaling_for(mode, inputs.shape[-1])
+        x = backbone.call(scaled(inputs, scaling, f"scale_{mode}"))
         x = _pool(x, pooling)
         x = drop(x, dropout, f"{HEAD}pool_dropout")
         for number, width in enumerate(widths, start=1):

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit._class_names import class_names_in
-from cnnkit._distribution import check_batches
+from cnnkit._keras.class_names import class_names_in
+from cnnkit._keras.distribution import check_batches
 from cnnkit.preprocess._modes import scales_inside
 
 _ENOUGH = 16  # images: of two classes in random order, so many are alike once in 30,000 times

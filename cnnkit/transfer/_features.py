@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cnnkit._distribution import forward
-from cnnkit._kept_files import HEADER, checked_path, kept_file
-from cnnkit._validation import check_whole_number
-from cnnkit.models._graph import leaf_layers
+from cnnkit._foundation.kept_files import HEADER, checked_path, kept_file
+from cnnkit._foundation.validation import check_whole_number
+from cnnkit._keras.distribution import forward
+from cnnkit._keras.graph import leaf_layers
+from cnnkit._keras.layers import has_seed, parts_of
 from cnnkit.transfer._blocks import cut_points
 from cnnkit.transfer._data_checks import pairs_of
 from cnnkit.transfer._splitting import flattened, split_model
@@ -108,16 +109,14 @@ def random_layers(model: keras.Model) -> list[str]:
 
 def _is_random(operation: Any) -> bool:
     """Tell whether an operation draws in training, or a layer that it is made of."""
-    parts = operation._flatten_layers() if hasattr(operation, "_flatten_layers") else ()
-    return any(_draws(part) for part in parts)
+    return any(_draws(part) for part in parts_of(operation))
 
 
 def _draws(layer: Any) -> bool:
-    seeded = hasattr(layer, "seed") or bool(getattr(layer, "_seed_generators", ()))
     rates = [getattr(layer, name, None) for name in _RATES]
     rates = [rate for rate in rates if isinstance(rate, int | float)]
     # Keras's StochasticDepth has no seed of its own.
-    return (seeded or hasattr(layer, "drop_path_rate")) and (not rates or any(rates))
+    return (has_seed(layer) or hasattr(layer, "drop_path_rate")) and (not rates or any(rates))
 
 
 def last_frozen(model: keras.Model) -> str:

@@ -6,10 +6,12 @@ from typing import Any
 
 import keras
 
-from cnnkit._distribution import check_distribution, scope_of
-from cnnkit._metric_names import lower_is_better
-from cnnkit._validation import check_one_of, check_whole_number
-from cnnkit.models._graph import functional, leaves_of
+from cnnkit._foundation.validation import check_one_of, check_whole_number
+from cnnkit._keras.compiling import renew_train_step
+from cnnkit._keras.distribution import check_distribution, scope_of
+from cnnkit._keras.fitting import set_first_epoch
+from cnnkit._keras.graph import functional, leaves_of
+from cnnkit._keras.metric_names import lower_is_better
 from cnnkit.transfer._classifier import HEAD
 from cnnkit.transfer._data_checks import (
     batch_size_of,
@@ -18,7 +20,7 @@ from cnnkit.transfer._data_checks import (
     count_batches,
     fit_arguments,
 )
-from cnnkit.transfer._freezing import freeze, renew_train_step, unfreeze
+from cnnkit.transfer._freezing import freeze, unfreeze
 from cnnkit.transfer._resuming import callbacks_of_stage, has_backup
 from cnnkit.transfer._stage_on_features import check_cache, cut_for, fit_on_features
 from cnnkit.transfer._stage_rates import constant, decayed, one_cycle
@@ -192,7 +194,7 @@ def _fit(
             options = fit_arguments(train, batch_size)
             model.fit(validation_data=validation, **options, **running)
     finally:
-        model._initial_epoch = None  # Keras would start the next `fit` where it resumed this one
+        set_first_epoch(model, None)
 
 
 def _check_callbacks(callbacks: Any) -> None:

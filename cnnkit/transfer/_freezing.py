@@ -10,11 +10,11 @@ from typing import Any
 
 import keras
 
-from cnnkit._distribution import scope_of
-from cnnkit._validation import check_whole_number
-from cnnkit.models._graph import is_graph, leaf_layers, model_in
+from cnnkit._foundation.validation import check_whole_number
+from cnnkit._keras.compiling import fresh_optimizer, renew_train_step
+from cnnkit._keras.graph import is_graph, leaf_layers, model_in
+from cnnkit._keras.layers import parts_of
 from cnnkit.transfer._blocks import blocks_of
-from cnnkit.transfer._optimizers import same_settings
 
 
 def freeze(
@@ -137,39 +137,6 @@ def check_built(model: keras.Model) -> None:
         raise ValueError(msg)
 
 
-def fresh_optimizer(model: keras.Model) -> Any:
-    """Return an optimizer of the same kind and settings as the model's."""
-    with scope_of(model):
-        return same_settings(model.optimizer)
-
-
-def renew_train_step(
-    model: keras.Model, optimizer: Any, *, builds: bool = True, saved_as: Any = None
-) -> None:
-    """Give a compiled model a fresh optimizer and a train step that knows what is trainable.
-
-    `compile_from_config` can't restore a lambda or local loss; assigning the optimizer keeps it.
-    What `save` writes is a record of its own: this optimizer, or `saved_as`, which must have the
-    same variables. In the place of one that is built it is built, too, if `builds`.
-    """
-    with scope_of(model):
-        _renew(model, optimizer, builds, saved_as)
-
-
-def _renew(model: keras.Model, optimizer: Any, builds: bool, saved_as: Any) -> None:
-    was_built = builds and model.optimizer.built
-    scaled = keras.optimizers.LossScaleOptimizer  # what mixed_float16 wraps around an optimizer
-    if isinstance(model.optimizer, scaled) and not isinstance(optimizer, scaled):
-        optimizer = scaled(optimizer)
-        saved_as = saved_as and scaled(saved_as)
-    model.optimizer = optimizer
-    model._compile_config.config["optimizer"] = saved_as or optimizer
-    # Keras makes them anew; on JAX, those that don't train know which weights do, too.
-    model.train_function = model.test_function = model.predict_function = None
-    if was_built:  # or Keras warns when it loads the saved model
-        optimizer.build(model.trainable_variables)
-
-
 def _check_leaves_some(leaves: Sequence[Any], chosen: Sequence[Any]) -> None:
     """Raise a ValueError if all that trains is among the chosen layers."""
     frozen = {id(layer) for layer in chosen}
@@ -264,7 +231,7 @@ def _is_trained_batch_norm(layer: Any) -> bool:
 
 def _parts(leaves: Iterable[Any]) -> list[Any]:
     """Return leaves and, each behind its own, the layers that they are made of."""
-    return [part for leaf in leaves for part in leaf._flatten_layers()]
+    return [part for leaf in leaves for part in parts_of(leaf)]
 
 
 def _set_trainable(model: keras.Model, chosen: Sequence[Any], *, trainable: bool) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cnnkit._distribution import check_batches, check_distribution
-from cnnkit._validation import check_whole_number
+from cnnkit._foundation.validation import check_whole_number
+from cnnkit._keras.compiling import fresh_optimizer, renew_train_step
+from cnnkit._keras.distribution import check_batches, check_distribution
+from cnnkit._keras.optimizers import inner_of
 from cnnkit.transfer._data_checks import batches_of, check_inputs, count_images
-from cnnkit.transfer._freezing import fresh_optimizer, renew_train_step
-from cnnkit.transfer._optimizers import inner_of
 
 _DIVERGED = 4.0  # times the smallest smoothed loss: nothing is learned beyond
 _NOISE = 10  # steps that tell how far the loss of a batch may lie from the next

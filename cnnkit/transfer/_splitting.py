@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from cnnkit._distribution import scope_of
-from cnnkit.models._graph import functional, is_graph
+from cnnkit._keras.distribution import scope_of
+from cnnkit._keras.graph import functional, inputs_of, is_graph, outputs_of
 from cnnkit.transfer._blocks import blocks_of, cut_points
 
 
@@ -38,8 +38,8 @@ def split_model(model: keras.Model, at: str) -> tuple[keras.Model, keras.Model]:
     with scope_of(model):
         flat = flattened(model)
         cut = _cut_tensor(flat, at, _models_inside(model))
-        bottom = keras.Model(flat._inputs_struct, cut, name=f"{model.name}_bottom")
-        return bottom, keras.Model(cut, flat._outputs_struct, name=f"{model.name}_top")
+        bottom = keras.Model(inputs_of(flat), cut, name=f"{model.name}_bottom")
+        return bottom, keras.Model(cut, outputs_of(flat), name=f"{model.name}_top")
 
 
 def flattened(model: keras.Model) -> keras.Model:

@@ -7,8 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from cnnkit._distribution import scope_of
-from cnnkit.models._graph import functional
+from cnnkit._keras.compiling import build_metrics, compile_like
+from cnnkit._keras.distribution import scope_of
+from cnnkit._keras.fitting import first_epoch, set_first_epoch
+from cnnkit._keras.graph import functional, inputs_of
 from cnnkit.transfer._data_checks import count_batches, fit_arguments
 from cnnkit.transfer._features import cache_features, last_frozen
 from cnnkit.transfer._splitting import split_model
@@ -91,9 +93,9 @@ def fit_on_features(
     ]
     top = split_model(model, at)[1]
     with scope_of(model):
-        top.compile(**model._compile_config.config | {"optimizer": model.optimizer})
+        compile_like(top, model, model.optimizer)
         # `EarlyStopping` and its like ask the whole model which way a metric is better.
-        model._symbolic_build(data_batch=_like_a_batch(model, features[0]))
+        build_metrics(model, *_like_a_batch(model, features[0]))
     top.history = None  # `fit` returns it; the history is the whole model's
     model.stop_training = False
     whole = keras.callbacks.CallbackList(
@@ -118,7 +120,7 @@ def _like_a_batch(model: keras.Model, features: Any) -> tuple[Any, Any]:
     """Return what stands for an image of the whole model, and for its target."""
     # Not a batch of a dataset: it would count another epoch.
     targets = np.asarray(features[1]) if isinstance(features, tuple) else features.element_spec[1]
-    images = keras.tree.map_structure(_one_of, functional(model)._inputs_struct)
+    images = keras.tree.map_structure(_one_of, inputs_of(functional(model)))
     return images, keras.tree.map_structure(_one_of, targets)
 
 
@@ -135,7 +137,7 @@ class _Handing(keras.callbacks.Callback):
         self.part = part
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        self.part._initial_epoch = self.model._initial_epoch
+        set_first_epoch(self.part, first_epoch(self.model))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self.part.stop_training = self.model.stop_training

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
+from cnnkit._keras.layerwise import with_factors
 from cnnkit.transfer._blocks import blocks_of
-from cnnkit.transfer._layerwise import with_factors
 
 _WARM_UP = 0.3  # of the steps of a stage, the share that fastai's one-cycle policy gives it
 _START = 1 / 25  # of the peak rate, likewise

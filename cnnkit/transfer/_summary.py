@@ -5,7 +5,8 @@ import warnings
 import keras
 import pandas as pd
 
-from cnnkit.models._graph import leaf_layers
+from cnnkit._keras.compiling import is_stale
+from cnnkit._keras.graph import leaf_layers
 from cnnkit.transfer._freezing import check_built
 
 
@@ -53,11 +54,3 @@ def trainable_summary(model: keras.Model) -> pd.DataFrame:
             stacklevel=2,
         )
     return table
-
-
-def is_stale(model: keras.Model) -> bool:
-    """Tell whether the optimizer was built for other weights than those that are trainable now."""
-    if not model.compiled or not model.optimizer.built:
-        return False
-    known = {id(weight) for weight in model.optimizer._trainable_variables}
-    return known != {id(weight) for weight in model.trainable_variables}

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from cnnkit._validation import check_whole_number
+from cnnkit._foundation.validation import check_whole_number
 from cnnkit.viz._axes import panels
 from cnnkit.viz._listening import Image, heard_by, layer_named, model_input, replaced
 

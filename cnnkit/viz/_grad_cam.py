@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from cnnkit._class_names import class_names_in
+from cnnkit._keras.class_names import class_names_in
 from cnnkit.preprocess._modes import leaf_operations
 from cnnkit.viz._axes import panels
 from cnnkit.viz._fonts import make_readable, wrapped

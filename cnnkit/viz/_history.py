@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from cnnkit._metric_names import lower_is_better
+from cnnkit._keras.metric_names import lower_is_better
 from cnnkit.viz._axes import BLUE, ORANGE, panels
 
 Curves = dict[str, list[Any]]

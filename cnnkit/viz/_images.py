@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from cnnkit._transforms import ImageTransform, Transform, is_keras_layer
-from cnnkit._validation import check_whole_number
-from cnnkit.data._reading import read_image
+from cnnkit._foundation.validation import check_whole_number
+from cnnkit.data._files.reading import read_image
 from cnnkit.preprocess import unscale
 from cnnkit.preprocess._scaling import limits_of
+from cnnkit.preprocess._transforms import ImageTransform, Transform, is_keras_layer
 from cnnkit.viz._axes import names_of, panels, tell_the_rest
 from cnnkit.viz._fonts import make_readable, wrapped
 

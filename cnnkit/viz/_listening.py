@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnkit._validation import listed
-from cnnkit.data._reading import read_image
+from cnnkit._foundation.validation import listed
+from cnnkit.data._files.reading import read_image
 from cnnkit.preprocess import scale
 from cnnkit.preprocess._modes import check_mode_of_model
 

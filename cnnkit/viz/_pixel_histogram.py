@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from cnnkit._validation import check_one_of, check_whole_number
-from cnnkit.data._reading import read_image
+from cnnkit._foundation.validation import check_one_of, check_whole_number
+from cnnkit.data._files.reading import read_image
 from cnnkit.preprocess._scaling import MODES, limits_of
 from cnnkit.viz._axes import BLUE, GREEN, RED, names_of, panels, tell_the_rest
 from cnnkit.viz._fonts import make_readable

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from cnnkit._validation import check_one_of, check_whole_number
+from cnnkit._foundation.validation import check_one_of, check_whole_number
 from cnnkit.viz._axes import BLUE, RED, panels
 from cnnkit.viz._fonts import make_readable, wrapped
 from cnnkit.viz._images import show_images

@@ -18,7 +18,7 @@ from keras import applications
 from tqdm import tqdm
 
 from cnnkit.models import googlenet, resnet, vggnet
-from cnnkit.models._graph import leaf_layers
+from cnnkit._keras.graph import leaf_layers
 from cnnkit.transfer import build_classifier, freeze, list_blocks, trainable_summary, unfreeze
 
 SIDE = 75  # the least that Xception and InceptionV3 take

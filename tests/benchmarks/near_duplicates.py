@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits, load_sample_images
 from tqdm import tqdm
 
 from cnnkit.data import list_images, read_image
-from cnnkit.data._duplicates import NEAR, looks_of
+from cnnkit.data._checks.duplicates import NEAR, looks_of
 
 TILE = 80
 SAMPLE = 100

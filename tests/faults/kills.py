@@ -125,7 +125,7 @@ def pixels_of_records(folder: Path) -> dict[str, str]:
 
 def pixels_of_cache(folder: Path) -> tuple[list[str], str]:
     """Return the names that are there, and the pixels."""
-    from cnnkit._kept_files import HEADER
+    from cnnkit._foundation.kept_files import HEADER
 
     content = (folder / "made" / "photos.cache").read_bytes()
     return sorted(made(folder)), hashlib.sha256(content[HEADER:]).hexdigest()

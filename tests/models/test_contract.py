@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cnnkit.models import googlenet, min_pooling, resnet, simple_cnn, vggnet
-from cnnkit.models._graph import leaf_layers
+from cnnkit._keras.graph import leaf_layers
 from cnnkit.preprocess import scale
 from cnnkit.preprocess._scaling import MODES
 

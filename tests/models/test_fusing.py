@@ -15,7 +15,7 @@ from keras import applications, layers
 
 from cnnkit.models import fuse_batch_norm, googlenet, resnet, simple_cnn, vggnet
 from cnnkit.models._fusing import _KERNELS
-from cnnkit.models._graph import leaf_layers
+from cnnkit._keras.graph import leaf_layers
 
 # Whole networks --------------------------------------------------------------------------------
 

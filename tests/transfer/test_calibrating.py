@@ -135,7 +135,7 @@ def test_a_compiled_model_stays_compiled(classifier, data) -> None:
 
 def test_class_names_are_kept(backbone, data) -> None:
     """Predictions of folders still find them."""
-    from cnnkit._class_names import class_names_in
+    from cnnkit._keras.class_names import class_names_in
 
     calibrated = calibrate(build_classifier(backbone, ["cat", "dog", "horse"]), data)
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from cnnkit._class_names import class_names_in
+from cnnkit._keras.class_names import class_names_in
 from cnnkit.models import simple_cnn
 from cnnkit.preprocess import scale
 from cnnkit.transfer import build_classifier

@@ -9,7 +9,7 @@ import pytest
 from keras import layers, optimizers
 
 from cnnkit.transfer import layerwise_learning_rates
-from cnnkit.transfer._optimizers import same_settings
+from cnnkit._keras.optimizers import same_settings
 
 RATE, FACTOR = 0.02, 0.25  # powers of two: multiplying by them rounds nothing
 OPTIMIZERS = {

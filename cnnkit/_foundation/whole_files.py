@@ -1,0 +1,27 @@
+"""Files that are there whole, or not at all."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from uuid import uuid4
+
+PARTIAL = ".cnnkit-partial-"  # how the name of an unfinished file begins
+
+
+def whole(new: str, write: Callable[[str], object]) -> None:
+    """Write under another name first, so that no file is ever there in part."""
+    partial = os.path.join(os.path.dirname(new), f"{PARTIAL}{uuid4().hex}")
+    try:
+        write(partial)
+        _move(partial, new)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
+        raise
+
+
+def _move(old: str, new: str) -> None:
+    if os.path.lexists(new):  # a move would overwrite it
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
+    os.replace(old, new)

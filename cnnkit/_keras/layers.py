@@ -1,0 +1,54 @@
+"""Layers: what they are made of, and those that models of any kind are given."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+
+def parts_of(layer: Any) -> list[Any]:
+    """Return a layer and, from the outside in, the layers that it is made of."""
+    # Keras 3.12 to 3.15; plain operations have none. Without it: the public attributes of a layer
+    # that are layers themselves, or lists of them.
+    flatten = getattr(layer, "_flatten_layers", None)
+    return [] if flatten is None else list(flatten())
+
+
+def has_seed(layer: Any) -> bool:
+    """Tell whether a layer has a random state of its own."""
+    # Keras 3.12 to 3.15. Without it: a `seed` or `seed_generator` among the layer's attributes.
+    return hasattr(layer, "seed") or bool(getattr(layer, "_seed_generators", ()))
+
+
+def scaled(x: Any, scaling: Any, name: str) -> Any:
+    """Scale pixels of 0..255 inside a model, with Keras's own layers.
+
+    Args:
+        x: A tensor `(batch, height, width, channels)`.
+        scaling: What `cnnkit.preprocess` knows of a mode.
+        name: Name of the layer; a scaling that changes nothing adds none.
+    """
+    if scaling == type(scaling)():
+        return x
+    if scaling.reverse_channels:
+        x = keras.ops.flip(x, axis=-1)
+    mean, deviation = np.broadcast_arrays(scaling.mean, scaling.deviation)
+    factors = (1 / (scaling.divisor * deviation)).tolist()
+    offsets = (-mean / deviation).tolist()
+    if len(factors) == 1:  # one figure for any number of channels
+        factors, offsets = factors[0], offsets[0]
+    return layers.Rescaling(factors, offsets, dtype=full_precision(), name=name)(x)
+
+
+def drop(x: Any, dropout: float, name: str) -> Any:
+    """Add a dropout layer, or none where the rate is 0."""
+    return layers.Dropout(dropout, name=name)(x) if dropout else x
+
+
+def full_precision() -> str:
+    """Return the type of weights under the present policy: with mixed precision, float32.
+
+    Pixels and probabilities are kept in it; half of it loses small differences of both.
+    """
+    return str(keras.config.dtype_policy().variable_dtype)

@@ -1,0 +1,122 @@
+"""Iterators for people who work with ImageDataGenerator's flows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from cnnkit._foundation.validation import check_one_of, check_whole_number
+from cnnkit.data._feeding.batches import BatchMaker, fresh_seed
+from cnnkit.data._feeding.sources import table_source
+from cnnkit.data._tables.split import Split
+from cnnkit.data._tables.tables import check_table
+from cnnkit.preprocess._transforms import ImageTransform, Transform
+
+# The words of ImageDataGenerator's flows for the label modes of `image_dataset`.
+_CLASS_MODES = {"categorical": "categorical", "sparse": "int", "binary": "binary", None: None}
+
+
+def flow_from_tables(
+    split: Split[pd.DataFrame],
+    image_size: Sequence[int],
+    *,
+    transform: Transform | None = None,
+    mode: str = "none",
+    batch_size: int = 32,
+    class_mode: str | None = "categorical",
+    color_mode: str = "rgb",
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    seed: int | None = None,
+    workers: int = 1,
+) -> Split[Any]:
+    """Make iterators over the train, validation and test tables at once.
+
+    They look like ImageDataGenerator's, and close its traps: only the train images are shuffled
+    and transformed, all three have one class order, and files are read by `read_image`. With a
+    seed, each batch holds the same bytes in every run, at any number of workers; the order of the
+    batches is Keras's to choose, which shuffles them unless `fit(shuffle=False)`. An epoch is one
+    pass over the table: do not use `steps_per_epoch`.
+
+    Args:
+        split: Tables from `split_table` or `list_splits`.
+        image_size: `(height, width)` to resize to.
+        transform: As for `image_dataset`; acts on the train images only.
+        mode: A mode of `cnnkit.preprocess.scale`, for all three.
+        batch_size: Images a batch.
+        class_mode: `"categorical"`, `"sparse"`, `"binary"`, or None for images only.
+        color_mode: `"rgb"` or `"grayscale"`.
+        crop_to_aspect_ratio: If True, cut the sides of images rather than stretch them.
+        pad_to_aspect_ratio: If True, add black borders rather than stretch images.
+        seed: For the order and the transform; None for another run each time.
+        workers: Threads that Keras loads with; with 0, a batch is made when it is asked for.
+
+    Returns:
+        A `Split` of three `keras.utils.PyDataset` objects with the attributes of Keras's
+        iterators: `class_indices`, `classes`, `filepaths`, `samples`.
+
+    Raises:
+        ValueError: If an argument has the wrong form or the tables have different classes.
+
+    Example:
+        >>> import pandas as pd
+        >>> from sklearn.datasets import load_sample_images
+        >>> from cnnkit.data import Split, flow_from_tables
+        >>> names = pd.Categorical(["china", "flower"])
+        >>> table = pd.DataFrame(
+        ...     {"file_paths": load_sample_images().filenames, "target_names": names}
+        ... ).assign(targets=names.codes)
+        >>> flows = flow_from_tables(Split(table, table, table), (32, 32))
+        >>> images, targets = flows.test[0]
+        >>> images.shape, targets.tolist()
+        ((2, 32, 32, 3), [[1.0, 0.0], [0.0, 1.0]])
+    """
+    check_one_of("class_mode", class_mode, tuple(_CLASS_MODES))
+    check_whole_number("batch_size", batch_size)
+    check_whole_number("workers", workers, least=0)
+    _check_one_class_order(split)
+    from cnnkit.data._feeding.iterators import (
+        TableIterator,  # Keras loads here, not with cnnkit.data
+    )
+
+    seed = fresh_seed(seed)
+    change = None if transform is None else ImageTransform(transform)
+
+    def flow(table: pd.DataFrame, *, is_train: bool) -> Any:
+        source = table_source(
+            table,
+            image_size,
+            color_mode,
+            _CLASS_MODES[class_mode],
+            crop_to_aspect_ratio=crop_to_aspect_ratio,
+            pad_to_aspect_ratio=pad_to_aspect_ratio,
+        )
+        make = BatchMaker(source.read, source.shape, change if is_train else None, mode, seed)
+        return TableIterator(
+            table, make, source.targets, batch_size=batch_size, shuffle=is_train, workers=workers
+        )
+
+    return Split(
+        flow(split.train, is_train=True),
+        flow(split.validation, is_train=False),
+        flow(split.test, is_train=False),
+    )
+
+
+def _check_one_class_order(split: Split[pd.DataFrame]) -> None:
+    if not isinstance(split, Split):
+        msg = (
+            f"`split` must be a Split of three tables. Received: {type(split).__name__}. "
+            "`split_table` and `list_splits` make one."
+        )
+        raise TypeError(msg)
+    for table in split:
+        check_table(table)
+    orders = [list(table["target_names"].cat.categories) for table in split]
+    if orders[1] != orders[0] or orders[2] != orders[0]:
+        msg = (
+            "`split` must have one class order in all its tables. "
+            f"Received: {orders[0]}, {orders[1]} and {orders[2]}. "
+            "Use `split_table` or `list_splits`."
+        )
+        raise ValueError(msg)

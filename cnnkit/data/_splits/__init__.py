@@ -1,0 +1,4 @@
+"""Which rows go where: shares, groups, parts and folds.
+
+It uses `_checks` and `_tables`.
+"""
