@@ -6,6 +6,10 @@ import keras
 import numpy as np
 from keras import layers
 
+# The rates of dropout in layers: dropout, attention (Keras 3.12 to 3.15 keeps its rate private;
+# without it: the rate in its configuration), cells, and whole paths.
+_RATES = ("rate", "dropout", "_dropout", "recurrent_dropout", "drop_path_rate")
+
 
 def parts_of(layer: Any) -> list[Any]:
     """Return a layer and, from the outside in, the layers that it is made of."""
@@ -15,10 +19,14 @@ def parts_of(layer: Any) -> list[Any]:
     return [] if flatten is None else list(flatten())
 
 
-def has_seed(layer: Any) -> bool:
-    """Tell whether a layer has a random state of its own."""
+def draws_in_training(layer: Any) -> bool:
+    """Tell whether a layer draws at random in training, unless its rate is 0."""
     # Keras 3.12 to 3.15. Without it: a `seed` or `seed_generator` among the layer's attributes.
-    return hasattr(layer, "seed") or bool(getattr(layer, "_seed_generators", ()))
+    seeded = hasattr(layer, "seed") or bool(getattr(layer, "_seed_generators", ()))
+    rates = [getattr(layer, name, None) for name in _RATES]
+    rates = [rate for rate in rates if isinstance(rate, int | float)]
+    # Keras's StochasticDepth has no seed of its own.
+    return (seeded or hasattr(layer, "drop_path_rate")) and (not rates or any(rates))
 
 
 def scaled(x: Any, scaling: Any, name: str) -> Any:

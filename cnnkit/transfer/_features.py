@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import keras
 import numpy as np
@@ -16,15 +16,32 @@ from cnnkit._foundation.kept_files import HEADER, checked_path, kept_file
 from cnnkit._foundation.validation import check_whole_number
 from cnnkit._keras.distribution import forward
 from cnnkit._keras.graph import leaf_layers
-from cnnkit._keras.layers import has_seed, parts_of
+from cnnkit._keras.layers import draws_in_training, parts_of
 from cnnkit.transfer._blocks import cut_points
 from cnnkit.transfer._data_checks import pairs_of
 from cnnkit.transfer._splitting import flattened, split_model
 
 _TITLE = b"cnnkit cache of features\n"
-# How often something is dropped, as Keras's layers have it: dropout, attention, cells, whole paths.
-_RATES = ("rate", "dropout", "_dropout", "recurrent_dropout", "drop_path_rate")
 Images = NDArray[Any]
+
+
+class FixedImages(Protocol):
+    """Images that are the same in every epoch: the attribute `fixed_images` of a dataset.
+
+    Attributes:
+        key: A digest that tells these images from others.
+    """
+
+    key: str
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def __iter__(self) -> Iterator[Images]:
+        """Yield the batches, in an order that stays."""
+
+    def replaced_by(self, arrays: Images) -> Any:
+        """Return a dataset like this one, with a row of `arrays` in place of each image."""
 
 
 def cache_features(
@@ -46,9 +63,10 @@ def cache_features(
 
     Args:
         model: A model whose layers up to the cut are frozen.
-        data: Arrays `(images, targets)`, or a dataset of `cnnkit.data.image_dataset` without a
-            transform. Another dataset or PyDataset, whose images may differ from epoch to epoch
-            without anybody seeing it, is taken only with `fixed=True`.
+        data: Arrays `(images, targets)`; or a dataset of `cnnkit.data.image_dataset` without a
+            transform, whose `fixed_images` gives them in the table's order (`.take()`,
+            `.map()`, and the like lose it). The images of any other dataset or PyDataset may differ
+            from epoch to epoch, so it needs `fixed=True`.
         at: Where to cut, as in `split_model`; by default behind the last layer that all in front
             of is frozen.
         cache: `"memory"`, or a file for the features, which serves later runs too: one that was
@@ -81,11 +99,11 @@ def cache_features(
     bottom, _ = split_model(model, last_frozen(model) if at is None else at)
     _check_frozen(bottom)
     run = partial(_run, bottom, cache=cache, progress=progress)
-    recipe = getattr(data, "recipe", None)
     if isinstance(data, tuple):
         return run(_slices(data[0], batch_size), len(data[0]), _key_of(data[0])), data[1]
-    if recipe is not None:
-        return recipe.over(run(recipe.batches(), recipe.length, recipe.key))
+    images = fixed_images(data)
+    if images is not None:
+        return images.replaced_by(run(iter(images), len(images), images.key))
     if not fixed:
         msg = (
             "`data` must be arrays or a dataset of `image_dataset` without a transform: of another "
@@ -107,16 +125,15 @@ def random_layers(model: keras.Model) -> list[str]:
     return [layer.name for layer in leaf_layers(model) if _is_random(layer)]
 
 
+def fixed_images(data: Any) -> FixedImages | None:
+    """Return the images of a dataset that knows that they stay the same, or None."""
+    images: FixedImages | None = getattr(data, "fixed_images", None)
+    return images
+
+
 def _is_random(operation: Any) -> bool:
     """Tell whether an operation draws in training, or a layer that it is made of."""
-    return any(_draws(part) for part in parts_of(operation))
-
-
-def _draws(layer: Any) -> bool:
-    rates = [getattr(layer, name, None) for name in _RATES]
-    rates = [rate for rate in rates if isinstance(rate, int | float)]
-    # Keras's StochasticDepth has no seed of its own.
-    return (has_seed(layer) or hasattr(layer, "drop_path_rate")) and (not rates or any(rates))
+    return any(map(draws_in_training, parts_of(operation)))
 
 
 def last_frozen(model: keras.Model) -> str:

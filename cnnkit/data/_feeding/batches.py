@@ -6,35 +6,60 @@ that neither the number of workers nor the order of their work changes a byte.
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit._foundation.alignment import empty_aligned
 from cnnkit._foundation.validation import check_whole_number
+from cnnkit.data._feeding.sources import Source
+from cnnkit.data._tables.targets import TargetMaker
 from cnnkit.preprocess import scale
 from cnnkit.preprocess._scaling import scaling_for
 from cnnkit.preprocess._transforms import ImageTransform, check_same_shape
 
 
-@dataclass
-class BatchMaker:
-    """Images by their places: read, transformed and scaled.
+class Batches(Protocol):
+    """What a dataset is made of: batches of arrays by their places, and the targets.
 
     Attributes:
-        read: Gives the uint8 image at a place.
-        shape: `(height, width, channels)` of every image.
-        transform: An image transform, or None.
-        mode: A mode of `cnnkit.preprocess.scale`; "none" leaves uint8.
-        seed: What the draws of the transform begin from.
+        length: The number of images.
+        shape: The shape of what stands for an image.
+        dtype: Its type.
+        targets: Returns the targets at some places, or None for images only.
+        seed: The seed of the order and the draws.
     """
 
-    read: Callable[[int], NDArray[np.uint8]]
-    shape: tuple[int, int, int]
+    length: int
+    targets: TargetMaker | None
+    seed: int
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __call__(self, epoch: int, places: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the batch `(len(places), *shape)`."""
+
+
+@dataclass
+class ImageBatches:
+    """Images of a source by their places: read, transformed, and scaled.
+
+    Attributes:
+        source: The images.
+        transform: An image transform, or None.
+        mode: A mode of `cnnkit.preprocess.scale`; "none" leaves uint8.
+        seed: The seed of the draws of the transform.
+    """
+
+    source: Source
     transform: ImageTransform | None
     mode: str
     seed: int
@@ -43,10 +68,15 @@ class BatchMaker:
 
     def __post_init__(self) -> None:
         scaling_for(self.mode, self.shape[-1])
+        self.length, self.targets = self.source.length, self.source.targets
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Go to another process without what is for the threads of this one."""
-        return BatchMaker, (self.read, self.shape, self.transform, self.mode, self.seed)
+        """Leave out what belongs to the threads of this process when another one gets a copy."""
+        return ImageBatches, (self.source, self.transform, self.mode, self.seed)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.source.shape
 
     @property
     def dtype(self) -> type[np.generic]:
@@ -60,7 +90,7 @@ class BatchMaker:
         return images if self.mode == "none" else scale(images, self.mode)
 
     def _transformed(self, epoch: int, place: int) -> NDArray[Any]:
-        image = self.read(place)
+        image = self.source.read(place)
         if self.transform is None:
             return image
         if self.transform.can_be_reseeded:
@@ -70,18 +100,41 @@ class BatchMaker:
             self._idle.append(transform)
         elif self.transform.is_function:
             changed = self.transform(image)
-        else:  # copies would all begin from the random state that it has
+        else:  # copies would all begin with the same random state
             with self._turn:
                 changed = self.transform(image)
         check_same_shape(image.shape, changed.shape)
         return changed
 
     def _transform_of_its_own(self) -> ImageTransform:
-        """Return a copy that no other thread uses: TensorFlow's keep nothing of their own."""
+        """Return a copy that no other thread uses; TensorFlow's threads keep no state."""
         try:
             return self._idle.pop()
         except IndexError:
             return copy.deepcopy(self.transform)  # type: ignore[return-value]  # never None here
+
+
+@dataclass
+class ArrayBatches:
+    """Rows of an array by their places, with the targets and the seed of other batches."""
+
+    array: NDArray[Any]
+    targets: TargetMaker | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.length = len(self.array)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape[1:]
+
+    @property
+    def dtype(self) -> Any:
+        return self.array.dtype.type
+
+    def __call__(self, epoch: int, places: NDArray[np.int64]) -> NDArray[Any]:  # noqa: ARG002
+        return self.array[places]
 
 
 def order_of_epoch(count: int, shuffle: bool, seed: int, epoch: int) -> NDArray[np.int64]:

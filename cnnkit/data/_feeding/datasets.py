@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from cnnkit._foundation.validation import check_one_of, check_whole_number
-from cnnkit.data._feeding.batches import BatchMaker, fresh_seed
-from cnnkit.data._feeding.caching import cached_in_file, key_of_files
-from cnnkit.data._feeding.layers import check_keeps_classes, through_layer
-from cnnkit.data._feeding.loading import load_images
-from cnnkit.data._feeding.pipelines import batch_dataset, usual_workers
-from cnnkit.data._feeding.recipes import ArrayMaker, Recipe
-from cnnkit.data._feeding.skipping import reasons_of
-from cnnkit.data._feeding.sources import Source, array_source, table_source
+from cnnkit.data._feeding.batches import ImageBatches, fresh_seed
+from cnnkit.data._feeding.keeping import kept
+from cnnkit.data._feeding.layers import as_layer_or_transform, through_layer
+from cnnkit.data._feeding.pipelines import FixedImages, Passes, batch_dataset, workers_for
+from cnnkit.data._feeding.sources import Reading, Source, array_source, table_source
+from cnnkit.data._feeding.whole import Beforehand, whole
 from cnnkit.data._tables.split import Split
-from cnnkit.preprocess._transforms import (
-    ImageTransform,
-    Transform,
-    is_keras_layer,
-)
+from cnnkit.preprocess._transforms import Transform
 
 
 def image_dataset(
@@ -93,10 +84,11 @@ def image_dataset(
         progress: If True, show a progress bar while files are read beforehand.
 
     Returns:
-        A dataset of `(images, targets)` with static shapes and known length. It has three further
-        attributes, lost by `.take()`, `.map()` and their like: `class_names`; `file_paths` in the
-        table's order; and `skipped`, a table of the files that were left out, with a column
-        `reason` (the last two are None for arrays).
+        A dataset of `(images, targets)` with static shapes and known length. It has four further
+        attributes, which `.take()`, `.map()`, and the like lose: `class_names`; `file_paths` in the
+        table's order; `skipped`, a table of the files that were left out, with a column `reason`
+        (these two are None for arrays); and `fixed_images`, from which `cache_features`
+        takes them in the table's order (None with a transform).
 
     Raises:
         ImageReadError: If a file can't be read beforehand, with its path and its place. In the
@@ -119,97 +111,44 @@ def image_dataset(
     if workers is not None:
         check_whole_number("workers", workers, least=0)
     _check_belongs(source, image_size, class_names, cache)
+    layer, change = as_layer_or_transform(transform)
+    seed = fresh_seed(seed)
+    reading = Reading(image_size, color_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)
+    threads = None if workers is None else max(1, workers)
+    beforehand = Beforehand(on_error == "raise", threads, progress)
     keeps_batches = cache == "memory" and transform is None and not shuffle
-    reading = {
-        "image_size": image_size,
-        "color_mode": color_mode,
-        "crop_to_aspect_ratio": crop_to_aspect_ratio,
-        "pad_to_aspect_ratio": pad_to_aspect_ratio,
-    }
-    if isinstance(source, tuple):
-        given, skipped = array_source(source, label_mode, class_names), None
-    else:
-        given, skipped = _table_images(
-            source,
-            label_mode,
-            reading,
-            None if keeps_batches else cache,
-            on_error,
-            {"workers": None if workers is None else max(1, workers), "progress": progress},
-        )
-    _check_any(given.length)
-    if workers is None:
-        workers = usual_workers(given.file_paths)
-    layer = transform if is_keras_layer(transform) else None
+
+    images = _source(source, reading, label_mode, class_names)
+    images = kept(images, None if keeps_batches else cache, beforehand)
+    images = _not_empty(whole(images, beforehand))
+    batches = ImageBatches(images, change, "none" if layer else mode, seed)
+    epochs = itertools.count(initial_epoch)
+    passes = Passes(batch_size, shuffle, epochs, workers_for(images, workers))
+    dataset = batch_dataset(batches, passes, cached=keeps_batches)
+
     if layer is not None:
-        check_keeps_classes(layer)
-    change = None if transform is None or layer else ImageTransform(transform)
-    make = BatchMaker(given.read, given.shape, change, "none" if layer else mode, fresh_seed(seed))
-    batched = partial(
-        batch_dataset,
-        targets=given.targets,
-        length=given.length,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        epochs=itertools.count(initial_epoch),
-        workers=workers,
-    )
-    dataset = batched(make, cached=keeps_batches)
-    if layer is not None:
-        dataset = through_layer(dataset, layer, mode, given.shape, workers)
-    dataset.class_names = given.class_names
-    dataset.file_paths = given.file_paths
-    dataset.skipped = skipped
-    if transform is None:
-        dataset.recipe = Recipe(
-            make,
-            given.length,
-            batch_size,
-            partial(_identity, given, source, reading),
-            lambda array: batched(ArrayMaker(array, make.seed), cached=False),
-        )
+        dataset = through_layer(dataset, layer, mode, images.shape, passes.workers)
+    dataset.class_names = images.class_names
+    dataset.file_paths = images.file_paths
+    dataset.skipped = images.skipped
+    dataset.fixed_images = FixedImages(batches, passes) if transform is None else None
     return dataset
 
 
-def _identity(given: Source, source: Any, reading: dict[str, Any]) -> str:
-    """Return what tells images from other images."""
-    if given.file_paths is not None:
-        return key_of_files(given.file_paths, list(reading.values()))
-    return hashlib.sha256(np.ascontiguousarray(source[0]).data).hexdigest()
+def _source(
+    source: Any, reading: Reading, label_mode: str | None, class_names: Sequence[str] | None
+) -> Source:
+    if isinstance(source, tuple):
+        return _not_empty(array_source(source, label_mode, class_names))
+    return _not_empty(table_source(source, reading, label_mode))
 
 
-def _table_images(
-    table: pd.DataFrame,
-    label_mode: str | None,
-    reading: dict[str, Any],
-    cache: str | os.PathLike[str] | None,
-    on_error: str,
-    running: dict[str, Any],
-) -> tuple[Source, pd.DataFrame]:
-    """Return the images of a table, cached as asked, and the rows that are left out."""
-    given = table_source(table, label_mode=label_mode, **reading)
-    _check_any(given.length)
-    if cache == "memory":
-        loaded = load_images(table, **reading, on_error=on_error, **running)
-        given = table_source(loaded.table, label_mode=label_mode, **reading)
-        return given._replace(read=loaded.images.__getitem__), loaded.skipped
-    if cache is not None:
-        raises = on_error == "raise"
-        how = [value for name, value in reading.items() if name != "image_size"]
-        given = cached_in_file(given, cache, [given.shape, *how], raises=raises, **running)
-    if on_error == "raise":
-        return given, table[:0].assign(reason=None)
-    reason = reasons_of(table, given.read, raises=False, **running)
-    rows = np.flatnonzero(reason.isna())
-    kept = table_source(table.iloc[rows], label_mode=label_mode, **reading)
-    skipped = table[reason.notna()].assign(reason=reason[reason.notna()])
-    return kept._replace(read=lambda place: given.read(rows[place])), skipped
-
-
-def _check_any(length: int) -> None:
-    if not length:
+def _not_empty(images: Source) -> Source:
+    """Return a source, or raise a ValueError if there is no image in it."""
+    if not images.length:
         msg = "`source` must hold at least one image that can be read. Received: none."
         raise ValueError(msg)
+    return images
 
 
 def _check_belongs(

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from cnnkit._foundation.validation import check_one_of, check_whole_number
-from cnnkit.data._feeding.batches import BatchMaker, fresh_seed
-from cnnkit.data._feeding.sources import table_source
+from cnnkit.data._feeding.batches import ImageBatches, fresh_seed
+from cnnkit.data._feeding.sources import Reading, table_source
 from cnnkit.data._tables.split import Split
 from cnnkit.data._tables.tables import check_table
 from cnnkit.preprocess._transforms import ImageTransform, Transform
@@ -80,21 +80,13 @@ def flow_from_tables(
     )
 
     seed = fresh_seed(seed)
+    reading = Reading(image_size, color_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)
     change = None if transform is None else ImageTransform(transform)
 
     def flow(table: pd.DataFrame, *, is_train: bool) -> Any:
-        source = table_source(
-            table,
-            image_size,
-            color_mode,
-            _CLASS_MODES[class_mode],
-            crop_to_aspect_ratio=crop_to_aspect_ratio,
-            pad_to_aspect_ratio=pad_to_aspect_ratio,
-        )
-        make = BatchMaker(source.read, source.shape, change if is_train else None, mode, seed)
-        return TableIterator(
-            table, make, source.targets, batch_size=batch_size, shuffle=is_train, workers=workers
-        )
+        images = table_source(table, reading, _CLASS_MODES[class_mode])
+        batches = ImageBatches(images, change if is_train else None, mode, seed)
+        return TableIterator(table, batches, batch_size, shuffle=is_train, workers=workers)
 
     return Split(
         flow(split.train, is_train=True),

@@ -6,9 +6,8 @@ from typing import Any
 import keras
 import pandas as pd
 
-from cnnkit.data._feeding.batches import BatchMaker, order_of_epoch
+from cnnkit.data._feeding.batches import ImageBatches, order_of_epoch
 from cnnkit.data._tables.tables import class_names_of
-from cnnkit.data._tables.targets import TargetMaker
 
 
 class TableIterator(keras.utils.PyDataset):
@@ -17,10 +16,9 @@ class TableIterator(keras.utils.PyDataset):
     def __init__(
         self,
         table: pd.DataFrame,
-        make: BatchMaker,
-        targets: TargetMaker | None,
-        *,
+        batches: ImageBatches,
         batch_size: int,
+        *,
         shuffle: bool,
         workers: int,
     ) -> None:
@@ -29,11 +27,10 @@ class TableIterator(keras.utils.PyDataset):
         self.classes = table["targets"].to_numpy()
         self.class_indices = {name: code for code, name in enumerate(class_names_of(table))}
         self.samples = len(table)
-        self.image_shape = make.shape
+        self.image_shape = batches.shape
         self.batch_size = batch_size
         self.epoch = 0
-        self._make = make
-        self._targets = targets
+        self._batches = batches
         self._shuffle = shuffle
 
     def __len__(self) -> int:
@@ -43,10 +40,10 @@ class TableIterator(keras.utils.PyDataset):
         if not 0 <= index < len(self):
             msg = f"`index` must be below {len(self)}. Received: index={index!r}."
             raise IndexError(msg)
-        order = order_of_epoch(self.samples, self._shuffle, self._make.seed, self.epoch)
+        order = order_of_epoch(self.samples, self._shuffle, self._batches.seed, self.epoch)
         places = order[index * self.batch_size : (index + 1) * self.batch_size]
-        images = self._make(self.epoch, places)
-        return images if self._targets is None else (images, self._targets(places))
+        images, targets = self._batches(self.epoch, places), self._batches.targets
+        return images if targets is None else (images, targets(places))
 
     def on_epoch_end(self) -> None:
         """Go on to the next epoch's order and draws; Keras calls it."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Container, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnnkit._foundation.validation import check_image_size, check_one_of
-from cnnkit.data._feeding.skipping import reasons_of
-from cnnkit.data._feeding.sources import table_reader
-from cnnkit.data._files.reading import CHANNELS, check_reading, read_image
-from cnnkit.data._tables.tables import check_table, class_names_of
+from cnnkit._foundation.validation import check_one_of
+from cnnkit.data._feeding.keeping import in_memory
+from cnnkit.data._feeding.sources import Reading, table_source
+from cnnkit.data._feeding.whole import Beforehand, whole
 
 
 class LoadedImages(NamedTuple):
@@ -81,65 +77,31 @@ def load_images(
         (2, 32, 48, 3)
     """
     check_one_of("on_error", on_error, ("raise", "skip", "warn"))
-    check_reading(color_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)
-    check_table(table, labelled=None)
-    shape = (len(table), *check_image_size(image_size), CHANNELS[color_mode])
-    _warn_of_memory(math.prod(shape))
-    images = np.empty(shape, dtype=np.uint8)
-    read_file = partial(
-        read_image,
-        image_size=shape[1:3],
-        color_mode=color_mode,
-        crop_to_aspect_ratio=crop_to_aspect_ratio,
-        pad_to_aspect_ratio=pad_to_aspect_ratio,
-    )
-    read = table_reader(table, read_file)
-    reason = reasons_of(
-        table,
-        lambda place: images.__setitem__(place, read(place)),
-        raises=on_error == "raise",
-        workers=workers,
-        progress=progress,
-    )
-    skipped = table[reason.notna()].assign(reason=reason[reason.notna()])
-    if on_error == "warn" and len(skipped):
-        msg = f"{len(skipped)} of {len(table)} images were left out. {skipped['reason'].iloc[0]}"
+    labelled = "targets" in getattr(table, "columns", ())
+    reading = Reading(image_size, color_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)
+    beforehand = Beforehand(on_error == "raise", workers, progress)
+
+    source = table_source(table, reading, "int" if labelled else None)
+    source, images = in_memory(source, beforehand)
+    left: Any = whole(source, beforehand)
+
+    if on_error == "warn" and source.unreadable:
+        some = next(iter(source.unreadable.values()))
+        msg = f"{len(source.unreadable)} of {source.length} images were left out. {some}"
         warnings.warn(msg, UserWarning, stacklevel=2)
-    kept = table[reason.isna()]
-    labelled = "targets" in table
     return LoadedImages(
-        images=_closed_up(images, reason.isna().to_numpy()),
-        targets=kept["targets"].to_numpy(dtype=np.int64) if labelled else None,
-        class_names=class_names_of(table) if labelled else None,
-        table=kept,
-        skipped=skipped,
+        images=_closed_up(images, source.unreadable or {}),
+        targets=left.table["targets"].to_numpy(dtype=np.int64) if labelled else None,
+        class_names=source.class_names if labelled else None,
+        table=left.table,
+        skipped=left.skipped,
     )
 
 
-def _closed_up(images: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Move the kept images to the front, in place, and return them: no second block."""
-    places = np.flatnonzero(kept)
+def _closed_up(images: NDArray[np.uint8], gaps: Container[int]) -> NDArray[np.uint8]:
+    """Move the images that were read to the front, in place, and return them: no second block."""
+    places = [place for place in range(len(images)) if place not in gaps]
     for new, old in enumerate(places):
         if new != old:
             images[new] = images[old]
     return images[: len(places)]
-
-
-def _warn_of_memory(needed: int) -> None:
-    free = _free_memory()
-    if free is not None and needed > free / 2:
-        msg = (
-            f"The images take {needed / 1e9:.1f} GB of the {free / 1e9:.1f} GB of memory that are "
-            "free. Use a smaller image_size, or `image_dataset`, which reads as it goes."
-        )
-        warnings.warn(msg, UserWarning, stacklevel=3)
-
-
-def _free_memory() -> int | None:
-    """Return the bytes of memory that can be had without swapping, where Linux tells."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    sizes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return sizes[0] * 1024 if sizes else None

@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from cnnkit._foundation.validation import check_whole_number
 from cnnkit._keras.class_names import class_names_in
 from cnnkit._keras.distribution import forward
-from cnnkit.data._feeding.batches import BatchMaker, cut
-from cnnkit.data._feeding.sources import table_source
+from cnnkit.data._feeding.batches import ImageBatches, cut
+from cnnkit.data._feeding.sources import Reading, table_source
 from cnnkit.data._files.reading import CHANNELS
 from cnnkit.data._tables.listing import list_images
 from cnnkit.data._tables.tables import check_table, class_names_if_known
@@ -88,19 +88,13 @@ def predict_images(
     names = _class_names(model, table, class_names)
     if top is not None:
         top = min(check_whole_number("top", top), len(names))
-    source = table_source(
-        table,
-        image_size or model.input_shape[1:3],
-        _color_mode(model),
-        None,
-        crop_to_aspect_ratio=crop_to_aspect_ratio,
-        pad_to_aspect_ratio=pad_to_aspect_ratio,
-    )
-    make = BatchMaker(source.read, source.shape, None, mode, seed=0)
+    size = image_size or model.input_shape[1:3]
+    reading = Reading(size, _color_mode(model), crop_to_aspect_ratio, pad_to_aspect_ratio)
+    images = ImageBatches(table_source(table, reading, None), None, mode, seed=0)
     batches = list(cut(np.arange(len(table)), check_whole_number("batch_size", batch_size)))
     bar = tqdm(batches, desc="predicting", unit="batch", disable=not progress)
     with forward(model) as run:
-        outputs = np.concatenate([run(make(0, rows)) for rows in bar])
+        outputs = np.concatenate([run(images(0, rows)) for rows in bar])
     probabilities = _from_logits(outputs) if from_logits else _probabilities(outputs)
     return _with_predictions(table, probabilities, names, top)
 

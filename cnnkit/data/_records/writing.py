@@ -17,10 +17,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from cnnkit._foundation.validation import check_image_size, check_whole_number
+from cnnkit._foundation.validation import check_whole_number
 from cnnkit._foundation.whole_files import PARTIAL, whole
-from cnnkit.data._feeding.caching import key_of_files
-from cnnkit.data._feeding.sources import Source, table_source
+from cnnkit.data._feeding.sources import Reading, Source, key_of, table_source
 from cnnkit.data._records.manifest import NAME, Manifest, read_manifest, write_manifest
 
 _SHARD = 2**27  # bytes, by default
@@ -94,24 +93,20 @@ def write_records(
         >>> written["images"].tolist(), images.shape.as_list(), dataset.class_names
         ([2], [2, 8, 8, 3], ['cat', 'dog'])
     """
-    reading: dict[str, Any] = {
-        "color_mode": color_mode,
-        "crop_to_aspect_ratio": crop_to_aspect_ratio,
-        "pad_to_aspect_ratio": pad_to_aspect_ratio,
-    }
+    reading = Reading(image_size, color_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)
     label_mode = "int" if "targets" in getattr(table, "columns", ()) else None
-    source = table_source(table, check_image_size(image_size), label_mode=label_mode, **reading)
+    source = table_source(table, reading, label_mode)
     if workers is not None:
         check_whole_number("workers", workers)
     folder = Path(directory).absolute()
-    manifest = _opened(folder, _planned(source, shards, list(reading.values())))
+    manifest = _opened(folder, _planned(source, shards))
     _write_shards(folder, manifest, source, workers, progress)
     paths = [os.fspath(manifest.shard(folder, n)) for n in range(len(manifest.images))]
     columns = {"file_paths": paths, "images": manifest.images, "sha256": manifest.sha256}
     return pd.DataFrame(columns)
 
 
-def _planned(source: Source, shards: int | None, reading: list[object]) -> Manifest:
+def _planned(source: Source, shards: int | None) -> Manifest:
     """Return the manifest of shards that are yet to be written."""
     if shards is None:
         shards = max(1, -(-source.length * prod(source.shape) // _SHARD))
@@ -124,9 +119,9 @@ def _planned(source: Source, shards: int | None, reading: list[object]) -> Manif
         raise ValueError(msg)
     numbers = _numbers(source, range(source.length))
     changes = int(np.count_nonzero(np.diff(numbers)))
-    described = (source.shape, shards, source.class_names, numbers, *reading)
+    told = (key_of(source), shards, source.class_names, numbers)
     return Manifest(
-        key=key_of_files(source.file_paths or [], described),
+        key=hashlib.sha256(repr(told).encode()).hexdigest(),
         shape=source.shape,
         class_names=None if source.targets is None else source.class_names,
         in_class_order=0 < changes < len(set(numbers)),

@@ -14,8 +14,9 @@ import tensorflow as tf
 from scipy import stats
 
 from cnnkit.data import Split, image_dataset, list_images, read_image
-from cnnkit.data._feeding import loading, sources
-from cnnkit.data._feeding.batches import BatchMaker
+from cnnkit.data._feeding import sources
+from cnnkit.data._feeding.batches import ImageBatches
+from cnnkit.data._feeding.sources import array_source
 from cnnkit.exceptions import ImageReadError
 from cnnkit.preprocess import scale
 
@@ -623,7 +624,6 @@ class TestCache:
             return read_image(path, *args, **options)
 
         monkeypatch.setattr(sources, "read_image", read)
-        monkeypatch.setattr(loading, "read_image", read)
         return paths
 
     @pytest.mark.parametrize("workers", [0, 4])
@@ -662,7 +662,7 @@ class TestCache:
         def fail(*_):
             raise AssertionError
 
-        monkeypatch.setattr(BatchMaker, "__call__", fail)
+        monkeypatch.setattr(ImageBatches, "__call__", fail)
         second = images_of(dataset)
 
         np.testing.assert_array_equal(expected, first)
@@ -673,7 +673,7 @@ class TestCache:
         """Arrays are scaled once."""
         dataset = image_dataset(arrays, mode="torch", cache="memory", batch_size=7)
         images_of(dataset)
-        monkeypatch.delattr(BatchMaker, "__call__")
+        monkeypatch.delattr(ImageBatches, "__call__")
 
         np.testing.assert_array_equal(scale(arrays[0], "torch"), images_of(dataset))
 
@@ -727,7 +727,7 @@ class TestPipeline:
     def test_batches_are_aligned(self, rng, mode):
         """Batches begin at a multiple of 64 bytes: TensorFlow takes over no others."""
         images = rng.integers(0, 256, (20, 5, 7, 3), dtype=np.uint8)
-        make = BatchMaker(images.__getitem__, (5, 7, 3), None, mode, seed=0)
+        make = ImageBatches(array_source((images, None), None, None), None, mode, seed=0)
 
         batches = [make(0, np.arange(size)) for size in range(1, 21)]  # all at one time
 

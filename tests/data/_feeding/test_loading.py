@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from cnnkit.data import LoadedImages, list_images, load_images, read_image
-from cnnkit.data._feeding import loading
+from cnnkit.data._feeding import keeping, sources
 from cnnkit.exceptions import ImageReadError
 
 
@@ -268,15 +268,13 @@ class TestMemory:
     def test_warning_before_reading(self, level_table, monkeypatch, free):
         """More than half of what is free: the warning comes first and advises."""
         table = level_table(range(10), ["a"] * 10)
-        monkeypatch.setattr(loading, "_free_memory", lambda: free)
-        monkeypatch.setattr(loading, "read_image", None)
+        monkeypatch.setattr(keeping, "free_memory", lambda: free)
+        monkeypatch.setattr(sources, "read_image", None)
         text = r"^The images take 0\.0 GB of the 0\.0 GB of memory .* Use a smaller image_size, or"
 
         with (
             pytest.warns(UserWarning, match=text) as caught,
-            pytest.raises(
-                TypeError, match="must be callable"
-            ),  # from reading, which is broken here
+            pytest.raises(TypeError, match="not callable"),  # from reading, which is broken here
         ):
             load_images(table, (4, 4), progress=False)
 
@@ -285,8 +283,8 @@ class TestMemory:
     def test_warning_that_is_an_error_stops_it(self, level_table, monkeypatch):
         """No file is read where warnings are errors."""
         read = []
-        monkeypatch.setattr(loading, "_free_memory", lambda: 1)
-        monkeypatch.setattr(loading, "read_image", lambda *args, **_: read.append(args))
+        monkeypatch.setattr(keeping, "free_memory", lambda: 1)
+        monkeypatch.setattr(sources, "read_image", lambda *args, **_: read.append(args))
 
         with pytest.raises(UserWarning, match="memory that are free"):
             load_images(level_table([1, 2], ["a", "a"]), (4, 4), progress=False)
@@ -295,7 +293,7 @@ class TestMemory:
 
     def test_numbers_of_the_warning(self, level_table, monkeypatch):
         """The need is counted from the size that was asked for, the rows and the channels."""
-        monkeypatch.setattr(loading, "_free_memory", lambda: 16_000_000_000)
+        monkeypatch.setattr(keeping, "free_memory", lambda: 16_000_000_000)
         text = r"^The images take 12\.0 GB of the 16\.0 GB"
 
         with pytest.raises(UserWarning, match=text):
@@ -304,7 +302,7 @@ class TestMemory:
     @pytest.mark.parametrize("free", [10 * 4 * 4 * 3 * 2, 10**9, None])
     def test_no_warning(self, level_table, monkeypatch, free):
         """Half of what is free may be taken; where nobody tells, nothing is said."""
-        monkeypatch.setattr(loading, "_free_memory", lambda: free)
+        monkeypatch.setattr(keeping, "free_memory", lambda: free)
 
         loaded = load_images(level_table(range(10), ["a"] * 10), (4, 4), progress=False)
 
@@ -315,7 +313,7 @@ class TestMemory:
         """The number lies between nothing and what the machine has."""
         total = re.search(r"MemTotal: *(\d+) kB", Path("/proc/meminfo").read_text("ascii"))[1]
 
-        assert 2**20 < loading._free_memory() < int(total) * 1024
+        assert 2**20 < keeping.free_memory() < int(total) * 1024
 
     @pytest.mark.parametrize(
         "content", [None, "MemTotal: 5 kB\nMemFree: 4 kB\n", ""], ids=["missing", "old", "empty"]
@@ -324,9 +322,9 @@ class TestMemory:
         """Other systems, and old ones, don't tell."""
         if content is not None:
             (tmp_path / "meminfo").write_text(content)
-        monkeypatch.setattr(loading, "Path", lambda _: tmp_path / "meminfo")
+        monkeypatch.setattr(keeping, "Path", lambda _: tmp_path / "meminfo")
 
-        assert loading._free_memory() is None
+        assert keeping.free_memory() is None
 
 
 class TestArguments:
