@@ -276,7 +276,7 @@ def _warn_of_order(targets: NDArray[Any]) -> None:
         warnings.warn(
             f"All {len(targets)} images of the first batch of `train` are of one class. Unless "
             "nearly all images are, they must be shuffled: image_dataset(..., shuffle=True).",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

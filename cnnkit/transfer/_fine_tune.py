@@ -1,31 +1,32 @@
 """The five steps of fine-tuning as one call."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from cnnkit._foundation.validation import check_one_of, check_whole_number
-from cnnkit._keras.compiling import renew_train_step
-from cnnkit._keras.distribution import check_distribution, scope_of
-from cnnkit._keras.fitting import set_first_epoch
-from cnnkit._keras.graph import functional, leaves_of
-from cnnkit._keras.metric_names import lower_is_better
+from cnnkit._keras.distribution import check_distribution
+from cnnkit._keras.graph import functional
 from cnnkit.transfer._classifier import HEAD
 from cnnkit.transfer._data_checks import (
     batch_size_of,
     check_data,
     check_same_classes,
     count_batches,
-    fit_arguments,
 )
-from cnnkit.transfer._freezing import freeze, unfreeze
-from cnnkit.transfer._resuming import callbacks_of_stage, has_backup
-from cnnkit.transfer._stage_on_features import check_cache, cut_for, fit_on_features
-from cnnkit.transfer._stage_rates import constant, decayed, one_cycle
-
-_ACCURACY = re.compile(r"val_(\w+_)?acc(uracy)?$")
+from cnnkit.transfer._freezing import unfreeze
+from cnnkit.transfer._resuming import has_backup
+from cnnkit.transfer._stage_on_features import check_cache
+from cnnkit.transfer._stages import (
+    BestWeights,
+    Run,
+    Stage,
+    StagedHistory,
+    fit_stage,
+    freeze_backbone,
+    keep_best,
+)
 
 
 def fine_tune(
@@ -124,37 +125,46 @@ def fine_tune(
     )
     _check_callbacks(callbacks)
     head_layers = _head_layers(model, head)
+    _check_model_and_data(model, train, validation, cache, batch_size)
+    batch_size = batch_size_of(train, batch_size)
+    run = Run(
+        model=model,
+        head=head_layers,
+        train=train,
+        validation=validation,
+        batch_size=batch_size,
+        steps=count_batches(train, batch_size),
+        cache=cache,
+        callbacks=callbacks,
+        verbose=verbose,
+        last_rate=learning_rate / 100,
+        best=BestWeights(monitor),
+        history=StagedHistory(),
+    )
+    head_stage = Stage("head", 0, head_epochs, head_learning_rate)
+    # It starts there even if the head was stopped early, which a resumed run can't know.
+    all_stage = Stage("all", head_epochs, epochs, learning_rate, layer_decay)
+    try:
+        if head_epochs and not has_backup(callbacks, "all"):
+            freeze_backbone(run)
+            fit_stage(run, head_stage)
+        if epochs:
+            freeze_backbone(run)
+            unfreeze(model)
+            fit_stage(run, all_stage)
+    finally:
+        keep_best(run)
+    return run.history
+
+
+def _check_model_and_data(
+    model: keras.Model, train: Any, validation: Any, cache: bool | str, batch_size: int
+) -> None:
     check_cache(model, cache)
     check_distribution(model)
     for name, data in (("train", train), ("validation", validation)):
         check_data(model, name, data, batch_size)
     check_same_classes(train, validation)
-    batch_size = batch_size_of(train, batch_size)
-    steps = count_batches(train, batch_size)
-    best, history = _BestWeights(monitor), _History()
-    stages = (("head", head_epochs, head_learning_rate), ("all", epochs, learning_rate))
-    try:
-        for history.stage, count, rate in stages:
-            if not count or (history.stage == "head" and has_backup(callbacks, "all")):
-                continue
-            _set_stage(model, history.stage, head_layers)
-            with scope_of(model):
-                optimizer = decayed(one_cycle(rate, steps * count), model, head_layers, layer_decay)
-                renew_train_step(model, optimizer, saved_as=constant(learning_rate / 100))
-            # From there also where the head was stopped early: a resumed run can't know that.
-            start = 0 if history.stage == "head" else head_epochs
-            cut = cut_for(model, (train, validation), cache) if history.stage == "head" else None
-            running: dict[str, Any] = {
-                "initial_epoch": start,
-                "epochs": start + count,
-                "callbacks": [*callbacks_of_stage(callbacks, history.stage), best, history],
-            }
-            _fit(model, cut, train, validation, batch_size, running | {"verbose": verbose})
-    finally:
-        best.restore(model)
-        with scope_of(model):
-            renew_train_step(model, keras.optimizers.Adam(learning_rate / 100))
-    return history
 
 
 def _check_settings(head_epochs: int, epochs: int, batch_size: int, cache: bool | str) -> None:
@@ -176,25 +186,6 @@ def _check_rates(**rates: Any) -> None:
             f"Received: layer_decay={rates['layer_decay']!r}."
         )
         raise ValueError(msg)
-
-
-def _fit(
-    model: keras.Model,
-    cut: str | None,
-    train: Any,
-    validation: Any,
-    batch_size: int,
-    running: dict[str, Any],
-) -> None:
-    """Train what isn't frozen, on features where there is a cut."""
-    try:
-        if cut is not None:
-            fit_on_features(model, cut, train, validation, batch_size=batch_size, **running)
-        else:
-            options = fit_arguments(train, batch_size)
-            model.fit(validation_data=validation, **options, **running)
-    finally:
-        set_first_epoch(model, None)
 
 
 def _check_callbacks(callbacks: Any) -> None:
@@ -242,57 +233,3 @@ def _head_layers(model: keras.Model, head: str | None) -> list[Any]:
         )
         raise ValueError(msg)
     return list(model.layers[place:])
-
-
-def _set_stage(model: keras.Model, stage: str, head: Sequence[Any]) -> None:
-    freeze(model)
-    # By their number: a layer of the backbone may have a name that one of the head has.
-    unfreeze(model, last=sum(1 for top in head for _ in leaves_of(top)), batch_norm=True)
-    if stage == "all":
-        unfreeze(model)
-
-
-class _BestWeights(keras.callbacks.Callback):
-    """Hold the weights of the best epoch of several `fit` calls."""
-
-    def __init__(self, monitor: str) -> None:
-        super().__init__()
-        self.monitor = monitor
-        self.sign = 1.0 if lower_is_better(monitor) else -1.0
-        self.best = float("inf")
-        self.weights: Any = None
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        logs = logs or {}
-        if self.monitor == "auto":
-            self.monitor = next((name for name in logs if _ACCURACY.match(name)), "val_loss")
-            self.sign = 1.0 if lower_is_better(self.monitor) else -1.0
-        if self.monitor not in logs:
-            msg = (
-                f"`monitor` must be one of {', '.join(sorted(logs))}. "
-                f"Received: monitor={self.monitor!r}."
-            )
-            raise ValueError(msg)
-        value = self.sign * logs[self.monitor]
-        if value <= self.best:
-            self.best, self.weights = value, self.model.get_weights()
-
-    def restore(self, model: keras.Model) -> None:
-        if self.weights is not None:
-            model.set_weights(self.weights)
-
-
-class _History(keras.callbacks.History):
-    """A History that goes on over several `fit` calls and notes the stage of each epoch."""
-
-    stage = ""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.epoch: list[int] = []
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Keep what earlier stages have logged; Keras's own starts anew."""
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        super().on_epoch_end(epoch, {**(logs or {}), "stage": self.stage})

@@ -12,7 +12,7 @@ from cnnkit._keras.distribution import scope_of
 from cnnkit._keras.fitting import first_epoch, set_first_epoch
 from cnnkit._keras.graph import functional, inputs_of
 from cnnkit.transfer._data_checks import count_batches, fit_arguments
-from cnnkit.transfer._features import cache_features, last_frozen
+from cnnkit.transfer._features import cache_features, fixed_images, last_frozen
 from cnnkit.transfer._splitting import split_model
 
 _MOST_BYTES = 2**31  # of features: more are not kept unasked
@@ -67,8 +67,8 @@ def _length(data: Any) -> int | None:
     """Return the number of images of data that are the same in every epoch, or None."""
     if isinstance(data, tuple):
         return len(data[0])
-    recipe = getattr(data, "recipe", None)
-    return None if recipe is None else int(recipe.length)
+    images = fixed_images(data)
+    return None if images is None else len(images)
 
 
 def fit_on_features(

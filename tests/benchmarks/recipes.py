@@ -51,7 +51,7 @@ from cnnkit.transfer import (
     list_blocks,
     unfreeze,
 )
-from cnnkit.transfer._fine_tune import _BestWeights
+from cnnkit.transfer._stages import BestWeights
 
 PASSES = 16
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -102,7 +102,7 @@ class Flips(keras.utils.PyDataset):
 def fit(model: keras.Model, work: Work, epochs: int, optimizer: Any) -> None:
     """Train, and return to the best epoch."""
     model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
-    best = _BestWeights("val_accuracy")
+    best = BestWeights("val_accuracy")
     model.fit(
         Flips(work), validation_data=work.validation, epochs=epochs, callbacks=[best], verbose=0
     )
