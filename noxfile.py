@@ -225,6 +225,17 @@ def minimums(session: nox.Session) -> None:
     session.run("python", "-Im", "pytest", "-n", "2", *options, env=QUIET)
 
 
+@nox.session(venv_backend="uv")
+def nightly(session: nox.Session) -> None:
+    """Run what depends on Keras's private side on its next release. It reports; it needs uv."""
+    install(session, "tests")
+    session.run("uv", "pip", "uninstall", "keras", external=True)
+    session.install("--prerelease=allow", "keras-nightly")
+    session.run("python", "-c", "import keras; print('Keras', keras.__version__)", env=QUIET)
+    chosen = session.posargs or ("tests/_keras", "tests/models/test_contract.py")
+    session.run("python", "-Im", "pytest", "-n", "2", *chosen, env=QUIET, success_codes=(0, 1))
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed, side by side with named peers: all, or those named after `--`."""

@@ -11,7 +11,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 import gc
 import re
 from collections.abc import Callable, Iterator
-from importlib.metadata import requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,14 @@ def pytest_configure() -> None:
 def pytest_report_header() -> str:
     """Say with which versions the tests run."""
     names = sorted(re.match(r"[\w-]+", name).group() for name in requires("cnnkit"))
-    return "with " + ", ".join(f"{name} {version(name)}" for name in names)
+    return "with " + ", ".join(f"{name} {_version(name)}" for name in names)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # as `nox -s nightly` has it
+        return version(f"{name}-nightly")
 
 
 @pytest.fixture(autouse=True)

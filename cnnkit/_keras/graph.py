@@ -48,8 +48,13 @@ def weighted_layers(model: keras.Model) -> dict[str, Any]:
 
 def has_outputs(model: keras.Model) -> bool:
     """Tell whether layers know their outputs, which those of a class of its own don't."""
-    # Keras 3.12 to 3.15. Without it: whether `layer.output` raises an AttributeError.
-    return all(layer._inbound_nodes for layer in leaf_layers(model))
+    return all(map(was_called, leaf_layers(model)))
+
+
+def was_called(operation: Any) -> bool:
+    """Tell whether a layer or operation has been called on a symbolic tensor."""
+    # Keras 3.12 to 3.15. Without it: whether `operation.output` raises an AttributeError.
+    return bool(getattr(operation, "_inbound_nodes", ()))
 
 
 def head_of(model: keras.Model) -> set[str]:

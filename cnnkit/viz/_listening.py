@@ -83,10 +83,15 @@ def layer_named(model: Any, name: str | None) -> Any:
 
 def _with_maps(model: Any) -> Iterator[Any]:
     """Yield what gives feature maps: a model's layers, and those of the models inside it."""
+    from cnnkit._keras.graph import was_called  # Keras loads here, not with cnnkit.viz
+
     for operation in getattr(model, "operations", model.layers):
         is_input = type(operation).__name__ == "InputLayer"
-        called = getattr(operation, "_inbound_nodes", ())
-        if called and not is_input and len(getattr(operation.output, "shape", ())) == 4:
+        if (
+            was_called(operation)
+            and not is_input
+            and len(getattr(operation.output, "shape", ())) == 4
+        ):
             yield operation
         if hasattr(operation, "layers"):
             yield from _with_maps(operation)
