@@ -106,9 +106,10 @@ def cache_features(
         return images.replaced_by(run(iter(images), len(images), images.key))
     if not fixed:
         msg = (
-            "`data` must be arrays or a dataset of `image_dataset` without a transform: of another "
-            f"nobody can tell whether its images stay the same. Received: {type(data).__name__}. "
-            "If they do, pass fixed=True."
+            "`data` must be arrays or a dataset of `image_dataset` without a transform, because "
+            f"others don't tell whether their images stay the same. Received: {type(data).__name__}"
+            " (`.take()`, `.map()`, and the like give one that doesn't tell). If they do, pass "
+            "fixed=True."
         )
         raise ValueError(msg)
     if cache != "memory":
