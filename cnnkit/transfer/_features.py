@@ -1,4 +1,4 @@
-"""What the frozen part of a model makes of all images, once."""
+"""Features: the outputs of the frozen part of a model, computed once."""
 
 import hashlib
 import json
@@ -54,12 +54,12 @@ def cache_features(
     batch_size: int = 32,
     progress: bool = True,
 ) -> Any:
-    """Run the frozen part of a model once over all images, to train the rest on what it gives.
+    """Run the frozen part of a model once over all images, to train the rest on its features.
 
-    Training the second part of `split_model` on the features trains the model: they share their
-    layers. Every loss is what it would have been, without the work of the frozen part in each
-    epoch. (A dataset counts its epochs over all its uses, and each has an order of its own: to
-    compare two trainings, give each a dataset that is fresh.)
+    Training the second part of `split_model` on the features trains the model, because they share
+    their layers. Every loss is the same as with the whole model, but the frozen part doesn't run in
+    each epoch. (A dataset counts its epochs over all its uses, and each epoch has its own order. To
+    compare two trainings, give each a new dataset.)
 
     Args:
         model: A model whose layers up to the cut are frozen.
@@ -67,21 +67,21 @@ def cache_features(
             transform, whose `fixed_images` gives them in the table's order (`.take()`,
             `.map()`, and the like lose it). The images of any other dataset or PyDataset may differ
             from epoch to epoch, so it needs `fixed=True`.
-        at: Where to cut, as in `split_model`; by default behind the last layer that all in front
-            of is frozen.
-        cache: `"memory"`, or a file for the features, which serves later runs too: one that was
-            made by other weights or of other images is made anew.
-        fixed: If True, take the images of any data as they come in one pass, in its order.
-        batch_size: Images a batch, for arrays.
+        at: Where to cut, as in `split_model`; by default as late as everything before the cut is
+            frozen.
+        cache: `"memory"`, or a file for the features, which also serves later runs. It is made anew
+            if the weights or the images have changed.
+        fixed: If True, accept any data and use the images of a single pass, in its order.
+        batch_size: Images per batch, for arrays.
         progress: If True, show a progress bar.
 
     Returns:
-        Arrays `(features, targets)`; for a dataset of `image_dataset` a dataset with its batches,
-        order and seed, of features in place of images.
+        Arrays `(features, targets)`; for a dataset of `image_dataset`, a dataset with the same
+        batches, order, and seed, and features in place of images.
 
     Raises:
-        ValueError: If the model can't be cut there, something in front of the cut trains or is
-            random, or the data may change from epoch to epoch.
+        ValueError: If the model can't be cut there, if something before the cut trains or is
+            random, or if the data may change from epoch to epoch.
 
     Example:
         >>> import numpy as np
@@ -114,7 +114,7 @@ def cache_features(
         raise ValueError(msg)
     if cache != "memory":
         msg = (
-            "`cache` must be 'memory' for data that can't be told from other data. "
+            "`cache` must be 'memory' for data that has no key to recognize it by. "
             f"Received: cache={cache!r}."
         )
         raise ValueError(msg)
@@ -127,7 +127,7 @@ def random_layers(model: keras.Model) -> list[str]:
 
 
 def fixed_images(data: Any) -> FixedImages | None:
-    """Return the images of a dataset that knows that they stay the same, or None."""
+    """Return the images of a dataset that tells that they stay the same, or None."""
     images: FixedImages | None = getattr(data, "fixed_images", None)
     return images
 
@@ -138,7 +138,7 @@ def _is_random(operation: Any) -> bool:
 
 
 def last_frozen(model: keras.Model) -> str:
-    """Return the name of the last place in front of which all is frozen, and something is."""
+    """Return the name of the last place to cut with frozen weights, and nothing else, before it."""
     last: str | None = None
     weighted = False
     for piece, cut in cut_points(flattened(model)):
@@ -148,7 +148,7 @@ def last_frozen(model: keras.Model) -> str:
         last = piece[-1].name if weighted and cut is not None else last
     if last is None:
         msg = (
-            "`model` must be frozen in front of the cut. Received: a model whose first layers "
+            "`model` must be frozen before the cut. Received: a model whose first layers "
             "train or are random. Call `freeze` first."
         )
         raise ValueError(msg)
@@ -161,9 +161,9 @@ def _check_frozen(bottom: keras.Model) -> None:
     if live or drawn:
         what = "layers that train" if live else "layers that draw at random"
         msg = (
-            "All in front of the cut must give the same in every epoch. "
+            "All layers before the cut must give the same output in every epoch. "
             f"Received: {what}, {', '.join((live or drawn)[:3])}. "
-            f"{'Call `freeze`, or cut' if live else 'Cut'} further in front."
+            f"{'Call `freeze`, or cut' if live else 'Cut'} the model earlier."
         )
         raise ValueError(msg)
 
@@ -186,7 +186,7 @@ def _run(
     shape = (length, *bottom.output_shape[1:])
     if None in shape:
         msg = (
-            "`model` must have a fixed image size in front of the cut. "
+            "`model` must have a fixed image size before the cut. "
             f"Received: features of shape {bottom.output_shape}."
         )
         raise ValueError(msg)
@@ -209,7 +209,7 @@ def _run(
     whole = _key_of_model(bottom, key, shape)
 
     def write(file: BinaryIO) -> None:
-        # Not through a memmap: on a full disk that ends the process.
+        # Not through a memmap, which ends the process if the disk is full.
         fill(lambda _, some: file.write(some.tobytes()))
 
     with kept_file(path, _TITLE, whole, int(np.prod(shape)) * kind.itemsize, write) as file:
@@ -217,17 +217,17 @@ def _run(
 
 
 def _key_of(images: Images) -> str:
-    """Return a number for the pixels of arrays."""
+    """Return a digest of the pixels of arrays."""
     digest = hashlib.sha256(repr((images.shape, str(images.dtype))).encode())
     digest.update(np.ascontiguousarray(images).data)
     return digest.hexdigest()
 
 
 def _key_of_model(bottom: keras.Model, key: str, shape: tuple[int, ...]) -> str:
-    """Return a number for what a model makes of images."""
+    """Return a digest of a model and its images."""
     told = json.dumps((key, shape, bottom.get_config() | {"name": None}), default=repr)
     for place, operation in enumerate(bottom.operations):
-        if not isinstance(operation, keras.layers.Layer):  # Keras numbers them, and the model
+        if not isinstance(operation, keras.layers.Layer):  # Keras numbers their names
             told = told.replace(json.dumps(operation.name), str(place))
     digest = hashlib.sha256(told.encode())
     for weight in bottom.weights:

@@ -46,63 +46,65 @@ def fine_tune(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
 ) -> keras.callbacks.History:
-    """Train a new head on a frozen backbone, then all of it, and keep the best.
+    """Train a new head on a frozen backbone, then the whole model, and keep the best weights.
 
-    Everything in front of the head is frozen and the head trained; then the backbone is unfrozen,
-    its trained BatchNormalization excepted, and all is trained on, the slower the farther from the
-    head (Howard & Ruder, "Universal Language Model Fine-tuning", 2018, arXiv:1801.06146). Each
-    stage has an Adam optimizer whose rate rises and falls once (Smith, "Super-convergence", 2018,
-    arXiv:1708.07120). The weights of the best epoch of both stages are restored at the end, also
-    when training is interrupted.
+    In the first stage, everything before the head is frozen, and the head is trained. In the second
+    stage, the backbone is unfrozen, except for BatchNormalization that has been trained, and the
+    whole model is trained with learning rates that decrease from the head toward the input (Howard
+    & Ruder, "Universal Language Model Fine-tuning", 2018, arXiv:1801.06146). Each stage uses an
+    Adam optimizer whose learning rate rises and falls once (Smith, "Super-convergence", 2018,
+    arXiv:1708.07120). At the end, or if training is interrupted, the weights of the best epoch of
+    both stages are restored.
 
     Args:
-        model: A compiled classifier, for example from `build_classifier`. Loss and metrics are
+        model: A compiled classifier, for example from `build_classifier`. Its loss and metrics are
             kept.
-        train: Arrays `(images, targets)`, a dataset or a PyDataset that knows its length. A dataset
-            must be shuffled; a first batch of one class only is warned of.
-        validation: The same for validation.
+        train: Arrays `(images, targets)`, or a dataset or PyDataset of known length. A dataset
+            must be shuffled; there is a warning if its first batch has only one class.
+        validation: Validation data in one of the same forms.
         head_epochs: Epochs of the first stage.
         epochs: Epochs of the second stage; 0 trains the head only.
         head: Name of the first layer of the head; not needed after `build_classifier`.
         head_learning_rate: Peak rate of the first stage.
-        learning_rate: Peak rate of the head in the second stage; if that ends worse than the
-            first, which the history shows, lower it to 3e-4.
-        layer_decay: Factor of the rate from the head to the last block of the backbone, and from
-            each block to the one in front of it (`list_blocks`), down to a hundredth of the head's;
-            1 for one rate.
-        cache: Whether to run the frozen part once and train the head on what it gives: `"auto"`
-            where that can't change a bit of the result (arrays, datasets of `image_dataset` without
-            a transform) and the features take less than 2 GB; True for any data, whose images are
-            then taken as they come in one pass; or False. What draws at random, as dropout in the
-            backbone, is never cached: the frozen part ends in front of it. A model with a
-            `train_step` of its own is trained whole.
-        batch_size: Images a batch, for arrays.
-        monitor: What the best epoch is best in, a logged quantity; `"auto"` is the accuracy on the
-            validation data, or `"val_loss"` where none is logged. Losses and errors are the better
-            the lower, all else the higher; of equal epochs the last is the best, as the rate falls.
-            A loss grows with the confidence in wrong answers and so favors early epochs, also
-            while the accuracy rises; `calibrate` mends confidence afterwards.
-        callbacks: Keras callbacks, used in both stages; none that sets the learning rate.
-            `EarlyStopping` ends the stage that it stops, and no other. A `CSVLogger` needs
-            `append=True` to keep both. With `BackupAndRestore` (the last, and with
-            `double_checkpoint=True`, or a kill may leave half a file) a run that was killed goes on
-            in its stage when it is started again.
+        learning_rate: Peak rate of the head in the second stage. If the history shows that the
+            second stage ends worse than the first, lower it to 3e-4.
+        layer_decay: Factor of the learning rate from the head to the last block of the backbone,
+            and from each block to the one before it (see `list_blocks`), down to a hundredth of the
+            head's rate; 1 for the same rate everywhere.
+        cache: Whether to run the frozen part once and train the head on its features. `"auto"` does
+            so if the result stays the same to the bit (arrays, and datasets of `image_dataset`
+            without a transform) and the features take less than 2 GB. True does so for any data,
+            and uses the images of a single pass. Random layers in the backbone, such as dropout,
+            are never cached: the frozen part ends before them. A model with its own `train_step`
+            is always trained as a whole.
+        batch_size: Images per batch, for arrays.
+        monitor: The logged quantity that decides which epoch is best. `"auto"` is the validation
+            accuracy, or `"val_loss"` if no accuracy is logged. For losses and errors, lower is
+            better; for everything else, higher is better. If epochs tie, the last one is kept,
+            because the learning rate falls. The loss grows with the confidence in wrong answers
+            and therefore favors early epochs, even while the accuracy rises; use `calibrate` to
+            correct the confidence afterwards.
+        callbacks: Keras callbacks for both stages; they must not set the learning rate.
+            `EarlyStopping` ends only the stage that it stops. A `CSVLogger` needs `append=True` to
+            keep the logs of both stages. With `BackupAndRestore`, a run that was killed continues
+            in its stage when it is started again. Put it last, with `double_checkpoint=True`;
+            otherwise a kill may leave an incomplete file.
         verbose: As in `fit`.
 
     Returns:
-        A Keras History over both stages; its `"stage"` says which epoch belongs to which, and the
-        second is numbered from `head_epochs` on.
-        It is the model's `history` too, which an interrupted call leaves behind. Afterwards the
-        model holds a stock Adam optimizer at a hundredth of `learning_rate` (with loss scaling, if
-        its own optimizer had that). So do files that `ModelCheckpoint` writes; there the rate is a
-        schedule, and to set it takes a new `compile`.
+        A Keras History of both stages. Its `"stage"` tells which stage an epoch belongs to; the
+        second stage is numbered from `head_epochs`. It is also the model's `history`, which remains
+        if the call is interrupted. Afterwards, the model has a standard Adam optimizer with a
+        hundredth of `learning_rate` (and loss scaling, if its own optimizer had it). So have files
+        that `ModelCheckpoint` writes; their rate is a schedule, and changing it takes a new
+        `compile`.
 
     Raises:
-        ValueError: If the model is not compiled, its head can't be found, the classes of the data
-            are others or in another order, images have another size, the data is scaled although
-            the model scales inside, a rate or `layer_decay` is not above 0 or the latter above 1,
-            the monitored quantity is not logged, or `cache` is True for a model with a `train_step`
-            of its own.
+        ValueError: If the model is not compiled; if its head can't be found; if the data has other
+            classes, another class order, or another image size than the model; if the data is
+            scaled although the model scales inside; if a rate or `layer_decay` is not above 0, or
+            `layer_decay` is above 1; if the monitored quantity is not logged; or if `cache` is True
+            for a model with its own `train_step`.
         TypeError: If the model is neither functional nor Sequential.
 
     Example:
@@ -182,7 +184,7 @@ def _check_rates(**rates: Any) -> None:
             raise ValueError(msg)
     if rates["layer_decay"] > 1:
         msg = (
-            "`layer_decay` must be at most 1, which is one rate for all. "
+            "`layer_decay` must be at most 1, which means one rate for all layers. "
             f"Received: layer_decay={rates['layer_decay']!r}."
         )
         raise ValueError(msg)
@@ -198,7 +200,7 @@ def _check_callbacks(callbacks: Any) -> None:
     rival = next((callback for callback in callbacks if isinstance(callback, rivals)), None)
     if rival is not None:
         msg = (
-            "`callbacks` must not set the learning rate, because the stages do. "
+            "`callbacks` must not set the learning rate, because `fine_tune` does. "
             f"Received: {type(rival).__name__}. Leave it out, or train with `fit`."
         )
         raise ValueError(msg)
@@ -228,8 +230,8 @@ def _head_layers(model: keras.Model, head: str | None) -> list[Any]:
     place = names.index(head)
     if not any(layer.weights for layer in model.layers[:place]):
         msg = (
-            "`head` must name the first layer of the head, behind the backbone. Received: "
-            f"head={head!r}, with no weights in front of it."
+            "`head` must name the first layer of the head, after the backbone. Received: "
+            f"head={head!r}, with no weights before it."
         )
         raise ValueError(msg)
     return list(model.layers[place:])

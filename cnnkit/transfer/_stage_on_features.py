@@ -44,19 +44,19 @@ def cut_for(model: keras.Model, data: Sequence[Any], cache: str | bool) -> str |
 
 
 def check_cache(model: keras.Model, cache: str | bool) -> None:
-    """Raise a ValueError if a model can't be trained on features, as is asked."""
+    """Raise a ValueError if a model can't be trained on features although `cache` asks for it."""
     own = _own_training(model)
     if cache is True and own:
         msg = (
-            "`cache` must be False for a model that is trained in a way of its own, as only a part "
-            f"of it is trained on features. Received: cache=True, with {type(model).__name__}"
+            "`cache` must be False for a model with its own training step, because only a part of "
+            f"it would be trained on features. Received: cache=True, with {type(model).__name__}"
             f".{own[0]}."
         )
         raise ValueError(msg)
 
 
 def _own_training(model: keras.Model) -> list[str]:
-    """Return what a model's class does in training otherwise than Keras."""
+    """Return the methods of Keras's training that a model's class overrides."""
     mine, plain = type(model), keras.Model
     return [
         name for name in _OF_TRAINING if getattr(mine, name, None) is not getattr(plain, name, None)
@@ -64,7 +64,7 @@ def _own_training(model: keras.Model) -> list[str]:
 
 
 def _length(data: Any) -> int | None:
-    """Return the number of images of data that are the same in every epoch, or None."""
+    """Return the number of images if they are the same in every epoch, or None."""
     if isinstance(data, tuple):
         return len(data[0])
     images = fixed_images(data)
@@ -83,9 +83,9 @@ def fit_on_features(
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: str | int,
 ) -> None:
-    """Do what `model.fit` would do, with all in front of the cut run once.
+    """Do what `model.fit` does, but run everything before the cut only once.
 
-    Callbacks see the whole model, whose optimizer is the one that works.
+    Callbacks see the whole model, whose optimizer is used.
     """
     features = [
         cache_features(model, data, at=at, fixed=True, batch_size=batch_size, progress=verbose != 0)
@@ -117,8 +117,8 @@ def fit_on_features(
 
 
 def _like_a_batch(model: keras.Model, features: Any) -> tuple[Any, Any]:
-    """Return what stands for an image of the whole model, and for its target."""
-    # Not a batch of a dataset: it would count another epoch.
+    """Return symbolic tensors like one image of the whole model, and like its target."""
+    # Not from a batch of a dataset, because reading one counts an epoch.
     targets = np.asarray(features[1]) if isinstance(features, tuple) else features.element_spec[1]
     images = keras.tree.map_structure(_one_of, inputs_of(functional(model)))
     return images, keras.tree.map_structure(_one_of, targets)
@@ -130,7 +130,7 @@ def _one_of(batch: Any) -> keras.KerasTensor:
 
 
 class _Handing(keras.callbacks.Callback):
-    """Hand on to the part that is trained what callbacks tell the model to do."""
+    """Pass on to the part that is trained what callbacks tell the whole model."""
 
     def __init__(self, part: keras.Model) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The learning rates of a stage of fine-tuning: over its steps, and from block to block."""
+"""The learning rates of a stage of fine-tuning: over its steps and from block to block."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _LEAST = 0.01  # of the head's rate: DenseNet121 has 64 blocks; fastai's first l
 
 
 def one_cycle(peak: float, steps: int) -> keras.optimizers.Optimizer:
-    """Return Adam with a rate that rises to its peak and falls to 0 in so many steps."""
+    """Return Adam with a rate that rises to its peak and falls to 0 within the steps."""
     warm_up = int(_WARM_UP * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=peak * _START if warm_up else peak,
@@ -27,9 +27,10 @@ def one_cycle(peak: float, steps: int) -> keras.optimizers.Optimizer:
 
 
 def constant(rate: float) -> keras.optimizers.Optimizer:
-    """Return Adam with a rate that stays, and the variables of `one_cycle`.
+    """Return Adam with a constant rate and the same variables as `one_cycle`.
 
-    A number would be a variable more, where a schedule is none, and files couldn't be loaded.
+    A plain number would add a variable, which a schedule doesn't have, and the file of one
+    optimizer couldn't be loaded into the other.
     """
     return keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(rate, 1, 1.0))
 
@@ -40,15 +41,15 @@ def decayed(
     head: Sequence[Any],
     layer_decay: float,
 ) -> keras.optimizers.Optimizer:
-    """Return an optimizer with a rate that falls from block to block, from the head to the input.
+    """Return an optimizer whose rate decreases from block to block, from the head to the input.
 
-    By the variables and not by names: of a model that is loaded Keras leaves some names out.
+    It goes by variables, not by names, because Keras omits some names in a model that is loaded.
 
     Args:
-        optimizer: An optimizer with one rate, which the head keeps.
+        optimizer: An optimizer with one rate, which the head gets.
         model: The model, with what doesn't train frozen.
         head: The layers of the head.
-        layer_decay: Factor from each block to the one in front of it.
+        layer_decay: Factor of the rate from each block to the one before it.
     """
     blocks = [] if layer_decay == 1 else _backbone(model, head)
     if not blocks:
@@ -62,14 +63,14 @@ def decayed(
 
 
 def _backbone(model: keras.Model, head: Sequence[Any]) -> list[set[int]]:
-    """Return the variables that train of each block in front of the head, from there on."""
+    """Return the trainable variables of each block before the head, from the last block on."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a stage of NASNet does for a block
+        warnings.simplefilter("ignore")  # a stage of NASNet counts as a block
         blocks = list(blocks_of(model).values())
     seen = _trained(head)
     parts = []
     for layers in reversed(blocks):
-        new = _trained(layers) - seen  # of a layer that is used twice, the later use counts
+        new = _trained(layers) - seen  # the later use of a shared layer counts
         seen |= new
         parts.append(new)
     return [part for part in parts if part]

@@ -61,7 +61,7 @@ class StagedHistory(keras.callbacks.History):
         self.epoch: list[int] = []
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Keep what earlier stages have logged; Keras's own starts anew."""
+        """Keep the logs of earlier stages, which Keras's own method would delete."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         super().on_epoch_end(epoch, {**(logs or {}), "stage": self.stage})

@@ -23,11 +23,11 @@ _KERAS_AUGMENTATIONS = (
 def preprocessing_function(
     transform: Transform | None = None, mode: str = "tf"
 ) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
-    """Make an augmentation and a scaling mode into a function for ImageDataGenerator.
+    """Turn an augmentation and a scaling mode into a function for ImageDataGenerator.
 
-    ImageDataGenerator hands out float32 pixels in 0..255. albumentations takes float32 for 0..1
-    and clips: the picture is destroyed (albumentations#1156). The function converts to uint8
-    first.
+    ImageDataGenerator passes float32 pixels in 0..255. albumentations expects float32 pixels in
+    0..1 and clips, which destroys the picture (albumentations#1156). The function therefore
+    converts to uint8 first.
 
     Args:
         transform: An albumentations transform or anything with its protocol,
@@ -35,13 +35,13 @@ def preprocessing_function(
         mode: A mode of `cnnkit.preprocess.scale`.
 
     Returns:
-        A function from pixels `(height, width, channels)` in 0..255 to scaled float32. It is
-        handed nothing but the image, so the order of calls decides what is drawn: seeded, it is
-        reproducible on one thread only. `image_dataset` has no such limit.
+        A function from pixels `(height, width, channels)` in 0..255 to scaled float32. It receives
+        nothing but the image, so the order of the calls determines what is drawn: with a seed, it
+        is reproducible in one thread only. `image_dataset` has no such limit.
 
     Raises:
         ValueError: If the mode is unknown. The function raises one if the transform changes the
-            shape, or is handed pixels that are scaled already.
+            shape, or if the pixels are already scaled.
 
     Example:
         >>> import albumentations as A
@@ -68,11 +68,11 @@ def preprocessing_function(
 def image_data_generator(
     transform: Transform | None = None, mode: str = "tf", **kwargs: Any
 ) -> Any:
-    """Make a Keras ImageDataGenerator that augments and scales right.
+    """Make a Keras ImageDataGenerator that augments and scales correctly.
 
-    Use one with the transform for training and one without for validation and test. The files
-    themselves are read by Keras: without antialiasing, and not upright where the orientation
-    stands in EXIF data. `flow_from_tables` has neither fault.
+    Use one with the transform for training, and one without it for validation and test. Keras
+    itself reads the files: without antialiasing, and without applying the orientation in EXIF data.
+    `flow_from_tables` has neither fault.
 
     Args:
         transform: As for `preprocessing_function`.
@@ -83,10 +83,11 @@ def image_data_generator(
         A `tf.keras.preprocessing.image.ImageDataGenerator`.
 
     Raises:
-        ValueError: If `rescale` stands beside a mode, because it would scale twice; statistics
-            that `fit` computes beside one, because it would take them of raw images;
-            `validation_split` beside a transform or one of Keras's own augmentations, because it
-            would augment the validation part; or `preprocessing_function` beside either.
+        ValueError: If `rescale` is combined with a mode, because images would be scaled twice; if
+            statistics that `fit` computes are combined with a mode, because they would be computed
+            from raw images; if `validation_split` is combined with a transform or one of Keras's
+            own augmentations, because the validation part would be augmented; or if
+            `preprocessing_function` is given.
 
     Example:
         >>> import numpy as np
@@ -109,30 +110,30 @@ def _check_options(transform: Transform | None, mode: str, kwargs: dict[str, Any
     """Raise a ValueError for options of ImageDataGenerator that spoil each other."""
     if kwargs.get("rescale") and mode != "none":
         msg = (
-            "`rescale` can't stand beside a mode: it acts after it, so images would be scaled "
-            f"twice. Received: rescale={kwargs['rescale']!r} and mode={mode!r}. Leave `rescale` "
-            "out, or pass mode='none'."
+            "`rescale` can't be combined with a mode: it is applied after it, so images would be "
+            f"scaled twice. Received: rescale={kwargs['rescale']!r} and mode={mode!r}. Leave "
+            "`rescale` out, or pass mode='none'."
         )
         raise ValueError(msg)
     statistics = [name for name in _STATISTICS if kwargs.get(name)]
     if statistics and mode != "none":
         msg = (
-            f"`{statistics[0]}` can't stand beside a mode: `fit` takes it of raw images, and the "
-            f"mode scales them before it acts. Received: mode={mode!r}. Pass mode='none'."
+            f"`{statistics[0]}` can't be combined with a mode: `fit` computes it from raw images, "
+            f"but it is applied to scaled ones. Received: mode={mode!r}. Pass mode='none'."
         )
         raise ValueError(msg)
     augments = transform is not None or any(kwargs.get(name) for name in _KERAS_AUGMENTATIONS)
     if kwargs.get("validation_split") and augments:
         msg = (
-            "`validation_split` can't stand beside a transform: the validation part would be "
+            "`validation_split` can't be combined with a transform: the validation part would be "
             f"augmented. Received: validation_split={kwargs['validation_split']!r}. Split with "
             "`split_table` and use `flow_from_tables`."
         )
         raise ValueError(msg)
     if kwargs.get("preprocessing_function") is not None:
         msg = (
-            "`preprocessing_function` is what this function makes. Received: another one. "
-            "Pass it as `transform`."
+            "`preprocessing_function` can't be given, because this function makes it. Received: "
+            "another one. Pass it as `transform`."
         )
         raise ValueError(msg)
 

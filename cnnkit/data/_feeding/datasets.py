@@ -43,45 +43,46 @@ def image_dataset(
 ) -> Any:
     """Make a `tf.data.Dataset` of batches from a table of images or from arrays.
 
-    With a seed, every run gives the same bytes at any number of workers, and every epoch another
-    draw: what is drawn for an image depends on the seed, the epoch and its place alone. The epoch
-    is the count of iterations over the dataset, from `initial_epoch` on. That holds for transforms
-    with albumentations' `set_random_state`; a function or an object with a random state of its own
-    keeps it, one for all workers. Workers call a function at the same time, and an object one after
-    another.
+    With a seed, every run gives the same bytes at any number of workers. What is drawn for an image
+    depends only on the seed, the epoch, and the image's place, so each epoch draws anew. Epochs are
+    counted by iterations over the dataset, starting at `initial_epoch`. This holds for transforms
+    that have albumentations' `set_random_state`. A function or an object with its own random state
+    keeps it, and all workers share it: they call a function concurrently, and an object one at a
+    time.
 
     Args:
-        source: A table as `list_images` gives it, or a pair `(images, targets)` of uint8 images
+        source: A table from `list_images`, or a pair `(images, targets)` of uint8 images
             `(images, height, width, channels)` and class numbers `(images,)` or one-hot rows.
-        image_size: `(height, width)` to resize to; needed for a table, not for arrays.
-        batch_size: Images a batch; the last batch may be smaller.
+        image_size: `(height, width)` to resize to; required for a table, not allowed for arrays.
+        batch_size: Images per batch; the last batch may be smaller.
         transform: An augmentation: an albumentations transform, anything with its protocol, a
             function of a uint8 array, or a Keras layer such as `RandomFlip` or a `Sequential` of
             them, which gets float32 batches in 0..255 and draws from its own seed. It must keep
-            the shape. For training data only.
+            the shape. Use it for training data only.
         mode: A mode of `cnnkit.preprocess.scale`; `"none"` gives raw uint8 pixels, for a model
-            that scales inside.
+            with scaling inside.
         label_mode: `"categorical"` (one-hot float32), `"int"`, `"binary"` (a float32 column, for
             two classes), or None for images only.
         color_mode: `"rgb"` or `"grayscale"`, for a table.
-        crop_to_aspect_ratio: If True, cut the sides of images rather than stretch them.
-        pad_to_aspect_ratio: If True, add black borders rather than stretch images.
-        class_names: Names of the classes, for arrays; their numbers by default. A table has its
+        crop_to_aspect_ratio: If True, crop images instead of stretching them.
+        pad_to_aspect_ratio: If True, add black borders instead of stretching images.
+        class_names: Names of the classes, for arrays; by default their numbers. A table has its
             own.
-        shuffle: If True, another order in each epoch.
-        seed: For the order and the transform; None for another run each time.
+        shuffle: If True, use a different order in each epoch.
+        seed: Seed of the order and the transform; None for a different run each time.
         initial_epoch: Number of the first epoch, to resume a seeded run.
-        cache: `"memory"` or a file keeps the decoded, resized images, in front of the transform:
-            they are read beforehand, or with `"memory"`, neither shuffled nor transformed, in the
-            first epoch. A file serves later runs as well, and images that don't fit into memory;
-            one that was made of other files, or of files of another length or date, is made anew,
-            and several processes may make it at once. None reads the files in every epoch.
-        on_error: What an unreadable file does: `"raise"` stops the iteration when it is reached,
-            which may be some batches before its own; `"skip"` reads all files beforehand and leaves
-            it out.
-        workers: Batches made at the same time; by default the number of processors, at most 16,
-            or one for tiny files. With 0, a batch is made when it is asked for.
-        progress: If True, show a progress bar while files are read beforehand.
+        cache: Where to keep the decoded and resized images, before the transform: `"memory"` or a
+            file. They are read when the dataset is made; with `"memory"` and neither shuffling nor
+            a transform, they are read in the first epoch. A file also serves later runs, and holds
+            images that don't fit into memory. It is made anew if the files, their sizes, or their
+            dates have changed; several processes may make it at the same time. With None, files are
+            read in every epoch.
+        on_error: What to do with an unreadable file. `"raise"` stops the iteration when the file is
+            reached, which may be a few batches early; `"skip"` reads all files when the dataset is
+            made, and leaves it out.
+        workers: How many batches to make at the same time; by default the number of processors,
+            at most 16, or one for tiny files. With 0, a batch is made when it is requested.
+        progress: If True, show a progress bar while files are read before the first epoch.
 
     Returns:
         A dataset of `(images, targets)` with static shapes and known length. It has four further
@@ -91,11 +92,11 @@ def image_dataset(
         takes them in the table's order (None with a transform).
 
     Raises:
-        ImageReadError: If a file can't be read beforehand, with its path and its place. In the
-            middle of an epoch TensorFlow makes a `tf.errors.UnknownError` of it, with the same
-            text.
+        ImageReadError: If a file can't be read when the dataset is made; the message has its path
+            and its place. In the middle of an epoch, TensorFlow turns the error into a
+            `tf.errors.UnknownError` with the same text.
         ValueError: If an argument has the wrong form, the table has no images, or `cache` is the
-            path of something else than a cache file.
+            path of a file that isn't a cache.
 
     Example:
         >>> import numpy as np
@@ -157,7 +158,7 @@ def _check_belongs(
     class_names: Sequence[str] | None,
     cache: str | os.PathLike[str] | None,
 ) -> None:
-    """Raise a ValueError if an option is missing for this source, or belongs to the other kind."""
+    """Raise a ValueError if an option is missing for a kind of source, or belongs to the other."""
     is_arrays = isinstance(source, tuple)
     if isinstance(source, Split):
         msg = "`source` must be one table. Received: a Split. Pass split.train or another part."

@@ -1,4 +1,4 @@
-"""Iterators for people who work with ImageDataGenerator's flows."""
+"""Iterators for those who work with the flows of ImageDataGenerator."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,26 +30,26 @@ def flow_from_tables(
     seed: int | None = None,
     workers: int = 1,
 ) -> Split[Any]:
-    """Make iterators over the train, validation and test tables at once.
+    """Make iterators over the train, validation, and test tables at once.
 
-    They look like ImageDataGenerator's, and close its traps: only the train images are shuffled
-    and transformed, all three have one class order, and files are read by `read_image`. With a
-    seed, each batch holds the same bytes in every run, at any number of workers; the order of the
-    batches is Keras's to choose, which shuffles them unless `fit(shuffle=False)`. An epoch is one
-    pass over the table: do not use `steps_per_epoch`.
+    They look like ImageDataGenerator's iterators without their traps: only the train images are
+    shuffled and transformed, all three have the same class order, and `read_image` reads the files.
+    With a seed, each batch has the same bytes in every run, at any number of workers. Keras chooses
+    the order of the batches: it shuffles them unless `fit(shuffle=False)`. An epoch is one pass
+    over the table, so do not use `steps_per_epoch`.
 
     Args:
         split: Tables from `split_table` or `list_splits`.
         image_size: `(height, width)` to resize to.
-        transform: As for `image_dataset`; acts on the train images only.
+        transform: As for `image_dataset`; it is applied to the train images only.
         mode: A mode of `cnnkit.preprocess.scale`, for all three.
-        batch_size: Images a batch.
+        batch_size: Images per batch.
         class_mode: `"categorical"`, `"sparse"`, `"binary"`, or None for images only.
         color_mode: `"rgb"` or `"grayscale"`.
-        crop_to_aspect_ratio: If True, cut the sides of images rather than stretch them.
-        pad_to_aspect_ratio: If True, add black borders rather than stretch images.
-        seed: For the order and the transform; None for another run each time.
-        workers: Threads that Keras loads with; with 0, a batch is made when it is asked for.
+        crop_to_aspect_ratio: If True, crop images instead of stretching them.
+        pad_to_aspect_ratio: If True, add black borders instead of stretching images.
+        seed: Seed of the order and the transform; None for a different run each time.
+        workers: Threads in which Keras loads batches; with 0, a batch is made when it is requested.
 
     Returns:
         A `Split` of three `keras.utils.PyDataset` objects with the attributes of Keras's
@@ -75,9 +75,8 @@ def flow_from_tables(
     check_whole_number("batch_size", batch_size)
     check_whole_number("workers", workers, least=0)
     _check_one_class_order(split)
-    from cnnkit.data._feeding.iterators import (
-        TableIterator,  # Keras loads here, not with cnnkit.data
-    )
+    # Keras loads here, not with cnnkit.data.
+    from cnnkit.data._feeding.iterators import TableIterator
 
     seed = fresh_seed(seed)
     reading = Reading(image_size, color_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)

@@ -1,4 +1,4 @@
-"""The iterator behind `flow_from_tables`. A file of its own, because it needs Keras."""
+"""The iterator behind `flow_from_tables`. In its own file, because it imports Keras."""
 
 import math
 from typing import Any
@@ -46,5 +46,5 @@ class TableIterator(keras.utils.PyDataset):
         return images if targets is None else (images, targets(places))
 
     def on_epoch_end(self) -> None:
-        """Go on to the next epoch's order and draws; Keras calls it."""
+        """Advance to the order and the draws of the next epoch; Keras calls it."""
         self.epoch += 1

@@ -47,18 +47,18 @@ def load_images(
 ) -> LoadedImages:
     """Read all images of a table into one array.
 
-    The array is the only large thing that is made. If it takes more than half of the memory that
-    is free, a warning says so before the first file is read.
+    The array is the only large object that is made. If it needs more than half of the free memory,
+    a warning says so before the first file is read.
 
     Args:
-        table: A table as `list_images` gives it.
+        table: A table from `list_images`.
         image_size: `(height, width)` to resize to.
         color_mode: `"rgb"` or `"grayscale"`.
-        crop_to_aspect_ratio: If True, cut the sides of images rather than stretch them.
-        pad_to_aspect_ratio: If True, add black borders rather than stretch images.
-        on_error: What an unreadable file does: `"raise"`; `"skip"`: it is left out and reported in
-            `skipped`; or `"warn"`: the same with a warning.
-        workers: Threads; the number of processors by default.
+        crop_to_aspect_ratio: If True, crop images instead of stretching them.
+        pad_to_aspect_ratio: If True, add black borders instead of stretching images.
+        on_error: What to do with an unreadable file: `"raise"`; `"skip"`, which leaves it out and
+            reports it in `skipped`; or `"warn"`, which does the same with a warning.
+        workers: Number of threads; by default the number of processors.
         progress: If True, show a progress bar.
 
     Returns:
@@ -99,7 +99,7 @@ def load_images(
 
 
 def _closed_up(images: NDArray[np.uint8], gaps: Container[int]) -> NDArray[np.uint8]:
-    """Move the images that were read to the front, in place, and return them: no second block."""
+    """Move the images that were read to the front, in place, and return them."""
     places = [place for place in range(len(images)) if place not in gaps]
     for new, old in enumerate(places):
         if new != old:

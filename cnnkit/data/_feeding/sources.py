@@ -168,9 +168,9 @@ def _class_numbers(targets: Any, count: int, names: list[str] | None) -> NDArray
     most = len(names) - 1 if names else np.inf
     if not whole or numbers.min(initial=0) < 0 or numbers.max(initial=0) > most:
         msg = (
-            f"`source` must hold a class number for each of {count} images, from 0 on"
-            f"{f' to {most}' if names else ''}. Received: targets of shape {given.shape} and type "
-            f"{given.dtype}."
+            f"`source` must hold a class number for each of {count} images, from 0"
+            f"{f' to {most}' if names else ' up'}. "
+            f"Received: targets of shape {given.shape} and type {given.dtype}."
         )
         raise ValueError(msg)
     return numbers.astype(np.int64)

@@ -1,4 +1,4 @@
-"""From a model and a table of files to a table of predictions."""
+"""From a model and images to a table of predictions."""
 
 import os
 import warnings
@@ -27,7 +27,7 @@ Images = pd.DataFrame | Sequence[str | os.PathLike[str]] | str | os.PathLike[str
 
 def predict_images(
     model: Any,
-    table: Images,
+    images: Images,
     *,
     mode: str = "none",
     class_names: Sequence[str] | None = None,
@@ -39,24 +39,25 @@ def predict_images(
     batch_size: int = 32,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Predict the class of every image in a table.
+    """Predict the class of every image.
 
-    Images are read exactly as in training, and every prediction stands in the row of its file.
+    Images are read exactly as in training, and each prediction is in the row of its file.
 
     Args:
-        model: A Keras classifier: softmax over the classes, or one sigmoid unit for two.
-        table: A table as `list_images` gives it, labelled or not; or a list of files, one file, or
-            a folder, of which all images are taken.
-        mode: The scaling the model was trained with; `"none"` for a model that scales inside.
-        class_names: Names of the model's outputs; by default those that the model keeps, as
-            `cnnkit.transfer.build_classifier` gives them to it, else the table's own.
-        top: If given, the most probable so many classes instead of a column for each; all where
-            there are fewer.
-        from_logits: If True, the model gives logits, which become probabilities here.
-        image_size: `(height, width)`; needed only where the model's input leaves it open.
-        crop_to_aspect_ratio: As in training: if True, cut the sides rather than stretch an image.
-        pad_to_aspect_ratio: As in training: if True, add black borders rather than stretch it.
-        batch_size: Images a batch; the predictions do not depend on it.
+        model: A Keras classifier: a softmax over the classes, or one sigmoid unit for two classes.
+        images: A table from `list_images`, labeled or not; a list of files; one file; or a folder,
+            all of whose images are taken.
+        mode: The scaling that the model was trained with; `"none"` for a model with scaling inside.
+        class_names: Names of the model's outputs. By default, the names that
+            `cnnkit.transfer.build_classifier` gave to the model, or else those of the table.
+        top: If given, return this many most probable classes instead of a column for each class;
+            all classes if there are fewer.
+        from_logits: If True, the model returns logits, which are converted to probabilities.
+        image_size: `(height, width)`; required only if the model's input doesn't set it.
+        crop_to_aspect_ratio: As in training: if True, crop images instead of stretching them.
+        pad_to_aspect_ratio: As in training: if True, add black borders instead of stretching
+            images.
+        batch_size: Images per batch; the predictions don't depend on it.
         progress: If True, show a progress bar.
 
     Returns:
@@ -66,8 +67,8 @@ def predict_images(
 
     Raises:
         ImageReadError: If a file can't be read; the message names it and its place in the table.
-        ValueError: If the class names do not fit the model's outputs, `mode` scales for a model
-            that scales inside, or the outputs are no probabilities.
+        ValueError: If the class names don't match the model's outputs, if `mode` scales images for
+            a model with scaling inside, or if the outputs are not probabilities.
 
     Example:
         >>> import pandas as pd
@@ -80,9 +81,9 @@ def predict_images(
         >>> list(result.columns[1:])
         ['predicted_names', 'confidence', 'probability_china', 'probability_flower']
     """
-    table = _as_table(table)
+    table = _as_table(images)
     if table.empty:
-        msg = "`table` must hold at least one image. Received: an empty table."
+        msg = "`images` must hold at least one image. Received: an empty table."
         raise ValueError(msg)
     check_mode_of_model(model, mode)
     names = _class_names(model, table, class_names)
@@ -90,17 +91,17 @@ def predict_images(
         top = min(check_whole_number("top", top), len(names))
     size = image_size or model.input_shape[1:3]
     reading = Reading(size, _color_mode(model), crop_to_aspect_ratio, pad_to_aspect_ratio)
-    images = ImageBatches(table_source(table, reading, None), None, mode, seed=0)
+    pixels = ImageBatches(table_source(table, reading, None), None, mode, seed=0)
     batches = list(cut(np.arange(len(table)), check_whole_number("batch_size", batch_size)))
     bar = tqdm(batches, desc="predicting", unit="batch", disable=not progress)
     with forward(model) as run:
-        outputs = np.concatenate([run(images(0, rows)) for rows in bar])
+        outputs = np.concatenate([run(pixels(0, rows)) for rows in bar])
     probabilities = _from_logits(outputs) if from_logits else _probabilities(outputs)
     return _with_predictions(table, probabilities, names, top)
 
 
 def _as_table(images: Any) -> pd.DataFrame:
-    """Return a table as it is, and make one of files."""
+    """Return a table unchanged, and make one from files."""
     if isinstance(images, str | os.PathLike):
         images = list_images(images, labels=None) if Path(images).is_dir() else [images]
     if isinstance(images, list | tuple):
@@ -122,14 +123,14 @@ def _color_mode(model: Any) -> str:
 
 
 def _class_names(model: Any, table: pd.DataFrame, class_names: Sequence[str] | None) -> list[str]:
-    """Return the names that are given, else those that the model keeps, else the table's."""
+    """Return the names that are given, or else those of the model, or else those of the table."""
     names = class_names_in(model) if class_names is None else list(class_names)
     told = class_names_if_known(table)
     if names is None:
         names = told
     if names is None:
         msg = (
-            "`class_names` must be given where neither the model nor the table has them. "
+            "`class_names` must be given if neither the model nor the table has them. "
             "Received: class_names=None."
         )
         raise ValueError(msg)
@@ -144,20 +145,20 @@ def _class_names(model: Any, table: pd.DataFrame, class_names: Sequence[str] | N
     if kept is not None and kept != names and sorted(kept) == sorted(names):
         msg = (
             f"`class_names` must be in the order of the model's outputs: {', '.join(kept)}. "
-            f"Received: {', '.join(names)}. Leave them out: the model keeps its own."
+            f"Received: {', '.join(names)}. Leave them out, because the model has its own."
         )
         raise ValueError(msg)
     if class_names is None and told is not None and told != names:
         warnings.warn(
-            f"The table has other classes than the model, {', '.join(names)}, or in another order: "
-            f"{', '.join(told)}. Predictions are named as in the model.",
+            f"The table has other classes than the model, or another order: {', '.join(told)}. "
+            f"Predictions have the names of the model: {', '.join(names)}.",
             stacklevel=3,
         )
     return names
 
 
 def _probabilities(outputs: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a column for each class; one sigmoid unit is the probability of the second."""
+    """Return a column for each class; one sigmoid unit is the probability of the second class."""
     values = outputs.astype(np.float64)
     if values.shape[1] == 1:
         values = np.hstack([1 - values, values])

@@ -1,4 +1,4 @@
-"""What a folder of records says of itself: `records.json`, beside the shards."""
+"""The description of a folder of records: `records.json`, beside the shards."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _FORMAT = "cnnkit records 1"
 
 @dataclass
 class Manifest:
-    """What stands in `records.json`. Names of files don't: no path comes from it.
+    """The content of `records.json`. It holds no file names, so no path is ever taken from it.
 
     Attributes:
-        key: Tells the images, and how they were read, from others.
+        key: A digest of the images and of how they were read.
         shape: `(height, width, channels)` of every image.
         class_names: All class names in the order of their numbers, or None.
-        in_class_order: Whether the images of each class stand together.
+        in_class_order: Whether the images are sorted by class.
         images: How many images each shard holds.
         sha256: The checksum of each shard; None until it is written.
     """
@@ -41,7 +41,7 @@ class Manifest:
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Write `records.json` anew, all at once."""
+    """Replace `records.json` atomically."""
     path, part = directory / NAME, directory / f"{NAME}.part"
     try:
         with naming(path):
@@ -56,7 +56,7 @@ def read_manifest(directory: Path) -> Manifest:
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If it is something else.
+        ValueError: If it is not a manifest.
     """
     path = directory / NAME
     if not path.exists():
@@ -70,7 +70,7 @@ def read_manifest(directory: Path) -> Manifest:
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         msg = (
             f"{NAME} must be as `write_records` made it. Received: {os.fspath(path)!r}, in which "
-            f"something is missing or wrong: {error!r}. Write the records again, elsewhere."
+            f"something is missing or wrong: {error!r}. Write the records again, to another folder."
         )
         raise ValueError(msg) from error
 

@@ -1,4 +1,4 @@
-"""Records as a pipeline of TensorFlow's own operations, which runs where Python doesn't."""
+"""Reading records with TensorFlow's own operations, which also run where Python doesn't."""
 
 from __future__ import annotations
 
@@ -36,41 +36,42 @@ def record_dataset(
     verify: bool = True,
     progress: bool = True,
 ) -> Any:
-    """Make a `tf.data.Dataset` of batches from what `write_records` wrote.
+    """Make a `tf.data.Dataset` of batches from the files of `write_records`.
 
-    Pixels and targets are those of `image_dataset`, raw, for a model that scales inside. All is
-    done by TensorFlow's own operations, so that the workers of a tf.data service can do it as well.
-    Augment by layers in the model, or by `.map` with operations of TensorFlow.
+    Pixels and targets are those of `image_dataset`, with raw pixels for a model with scaling
+    inside. Only TensorFlow operations are used, so the workers of a tf.data service can run them.
+    Augment with layers in the model, or with `.map` and TensorFlow operations.
 
     Args:
         directory: The folder that `write_records` wrote.
-        batch_size: Images a batch; the last batch may be smaller.
+        batch_size: Images per batch; the last batch may be smaller.
         label_mode: `"categorical"` (one-hot float32), `"int"`, `"binary"` (a float32 column, for
             two classes), or None for images only.
-        shuffle: If True, another order in each epoch: shards in another order, 16 of them read in
-            turn, and the next image drawn from among 64 MB. If False, the order of the table.
-        seed: For the order; None for another one each time.
-        shard: `(number, count)`: the part of this process, from `(0, count)` on. Of the table's
-            rows it gets every `count`-th from its number on; all parts are equally long, for which
+        shuffle: If True, use a different order in each epoch: the shards are shuffled, 16 of them
+            are read in turn, and the next image is drawn from a buffer of 64 MB. If False, use the
+            order of the table.
+        seed: Seed of the order; None for a different order each time.
+        shard: `(number, count)`, the part of this process, starting at `(0, count)`. It gets every
+            `count`-th row of the table, starting at `number`. All parts have the same length, so
             up to `count - 1` images may be left out.
-        drop_remainder: If True, leave out a last batch that is smaller.
+        drop_remainder: If True, leave out the last batch if it is smaller.
         service: Address of the dispatcher of a tf.data service, such as
-            `"grpc://10.0.0.1:5000"`: its workers, which must see the files by the same path, share
-            out the shards, read and decode them. Every image still comes once an epoch, but in no
-            order that can be told beforehand, and not with `shard`.
-        verify: If True, compare the checksums of the shards beforehand, which reads each once.
-            Without, TensorFlow still stops at a damaged record, but doesn't name the file.
-        progress: If True, show a progress bar meanwhile.
+            `"grpc://10.0.0.1:5000"`. Its workers must see the files at the same paths; they divide
+            the shards among themselves, and read and decode them. Each image still comes once per
+            epoch, but in an unpredictable order. It can't be combined with `shard`.
+        verify: If True, compare the checksums of the shards first, which reads each of them once.
+            Otherwise TensorFlow still stops at a damaged record, but doesn't name the file.
+        progress: If True, show a progress bar while the checksums are computed.
 
     Returns:
         A dataset of `(images, targets)`, uint8 images, with static shapes and known length, and
-        with `class_names`, an attribute that `.take()`, `.map()` and their like lose.
+        with `class_names`, an attribute that `.take()`, `.map()`, and the like lose.
 
     Raises:
         FileNotFoundError: If the directory holds no records.
-        ValueError: If a shard is missing, unfinished or damaged, with its path; if the number of
-            shards isn't a multiple of `count`; if there are more than the system lets be open at a
-            time, without `shuffle`; or if an argument has the wrong form.
+        ValueError: If a shard is missing, incomplete, or damaged (the message has its path); if the
+            number of shards isn't a multiple of `count`; if there are, without `shuffle`, more
+            shards than a process may have open files; or if an argument has the wrong form.
 
     Example:
         >>> import tempfile, PIL.Image
@@ -124,7 +125,7 @@ def _share(shard: Sequence[int], shards: int, service: str | None) -> range:
     number, count = shard
     if service is not None and count != 1:
         msg = (
-            "`shard` must be left out with `service`, which shares out the shards itself. "
+            "`shard` must be left out with `service`, which divides the shards itself. "
             f"Received: shard={tuple(shard)!r}."
         )
         raise ValueError(msg)
@@ -152,12 +153,12 @@ def _check_shards(
     def state(number: int) -> str | None:
         path = os.fspath(manifest.shard(folder, number))
         if manifest.sha256[number] is None:
-            return "was not written yet. Repeat the call of `write_records` to go on"
+            return "has not been written yet. Repeat the call of `write_records` to continue"
         if not os.path.isfile(path):  # noqa: PTH113  # as the other paths here
             return "is missing. Repeat the call of `write_records` to write it again"
         found = digest(path) if verify else manifest.sha256[number]
         if found == path:
-            return "can't be read. Look at the disk and at its permissions"
+            return "can't be read. Check the disk and its permissions"
         if found != manifest.sha256[number]:
             return "is damaged. Delete it, and repeat the call of `write_records`"
         return None
@@ -182,18 +183,18 @@ def _check_labels(manifest: Manifest, label_mode: str | None) -> None:
 
 
 def _check_order(manifest: Manifest) -> None:
-    """Warn if batches would be of few classes."""
+    """Warn if batches would hold few classes."""
     if manifest.in_class_order and sum(manifest.images) * math.prod(manifest.shape) > _SHUFFLED:
         warnings.warn(
-            "The records stand in the order of their classes, and only what is near is shuffled: "
-            "batches will be of few classes. Write them from table.sample(frac=1, random_state=0).",
+            "The records are sorted by class, and only neighboring ones are shuffled, so batches "
+            "will hold few classes. Write them from table.sample(frac=1, random_state=0).",
             UserWarning,
             stacklevel=3,
         )
 
 
 def _check_open_files(shards: int) -> None:
-    """Raise a ValueError if a process may not have so many shards open at a time."""
+    """Raise a ValueError if a process may not have as many files open as there are shards."""
     try:
         import resource
     except ImportError:  # on Windows, which has another limit
@@ -201,8 +202,8 @@ def _check_open_files(shards: int) -> None:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit != resource.RLIM_INFINITY and shards + _OPEN_BESIDE > limit:
         msg = (
-            "In the order of the table, all shards are read in turn, and so are open at a time. "
-            f"Received: {shards} shards, where the system allows a process {limit} open files. "
+            "To keep the order of the table, all shards are read in turn and are open at once. "
+            f"Received: {shards} shards, while the system allows a process {limit} open files. "
             "Pass shuffle=True, raise the limit (`ulimit -n`), or write fewer, larger shards."
         )
         raise ValueError(msg)
@@ -217,10 +218,10 @@ def _in_order(paths: list[str]) -> Any:
 
 
 def _shuffled(paths: list[str], image_bytes: int, seed: int, *, in_turn: bool) -> Any:
-    """Return the records in an order that each iteration draws anew.
+    """Return the records in an order that differs in each iteration.
 
-    With a service, the shards are taken in turn: TensorFlow 2.21 gives each worker all of them
-    where `shuffle` stands in front of `interleave`.
+    With a service, the shards are taken in turn: if `shuffle` comes before `interleave`, TensorFlow
+    2.21 gives all of them to each worker.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Images in a few large files, for machines that share a disk or have none."""
+"""Writing images to a few large files, for machines that share a disk or have none."""
 
 from __future__ import annotations
 
@@ -38,30 +38,30 @@ def write_records(
     workers: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Write the images of a table, read and resized, to a few large files of TFRecords.
+    """Read and resize the images of a table, and write them to a few large TFRecord files.
 
-    For images that many machines read, or that lie where many small files are slow; on one machine
-    `image_dataset` with `cache=` does as much. Pixels are kept as they are, without loss: an image
-    of 224 by 224 takes 150 kB.
+    This is for images that many machines read, or that are stored where many small files are slow.
+    On a single machine, `image_dataset` with `cache=` does the same. Pixels are stored without
+    loss: an image of 224 x 224 pixels takes 150 kB.
 
-    A run that was interrupted, even killed, can be repeated and goes on behind the last whole
-    shard; so does one whose shards have got lost since. Nothing else that lies in the directory is
-    touched. The same table gives the same bytes, whether interrupted or not.
+    If a run is interrupted or killed, repeat the call: it continues after the last complete shard.
+    It also writes shards again that have been lost. Other files in the directory are not touched.
+    The same table gives the same bytes, interrupted or not.
 
-    Row 0 stands in the first shard, row 1 in the second, and so on in turn. For training, shuffle
-    the table before, by `table.sample(frac=1, random_state=0)`: `record_dataset` shuffles what is
-    near only.
+    Rows are dealt to the shards in turn: row 0 to the first shard, row 1 to the second, and so on.
+    For training, shuffle the table first with `table.sample(frac=1, random_state=0)`, because
+    `record_dataset` shuffles only records that are close to each other.
 
     Args:
-        table: A table as `list_images` gives it. Without classes, the records have none.
-        directory: The folder to write to, made if need be. It gets the shards and `records.json`.
+        table: A table from `list_images`. If it has no classes, neither have the records.
+        directory: The folder for the shards and `records.json`; it is created if necessary.
         image_size: `(height, width)` to resize to.
-        shards: How many files. With several processes, take a multiple of their number. By default
-            so many that each has 128 MB or less.
+        shards: Number of files. For several processes, choose a multiple of their number. By
+            default, each file has at most 128 MB.
         color_mode: `"rgb"` or `"grayscale"`.
-        crop_to_aspect_ratio: If True, cut the sides of images rather than stretch them.
-        pad_to_aspect_ratio: If True, add black borders rather than stretch images.
-        workers: Threads that read images; by default the number of processors.
+        crop_to_aspect_ratio: If True, crop images instead of stretching them.
+        pad_to_aspect_ratio: If True, add black borders instead of stretching images.
+        workers: Number of threads that read images; by default the number of processors.
         progress: If True, show a progress bar.
 
     Returns:
@@ -69,13 +69,13 @@ def write_records(
         `tf.train.Example` with `image` (its uint8 pixels), `target`, `target_name` and `path`.
 
     Raises:
-        FileExistsError: If the directory holds records of other images, or of another size or
-            number, of files that have changed or moved since, or by other versions of cnnkit,
-            OpenCV or Pillow, which may read other pixels.
-        ImageReadError: If a file can't be read, with its path and its place. `check_images` finds
-            all of them beforehand. Without that file, or with another in its place, the records are
-            others: delete the folder, and begin anew.
-        OSError: If a shard can't be written. Nothing half-written is left.
+        FileExistsError: If the directory holds records of other images, of another size, or with
+            another number of shards; of files that have changed or moved since; or from other
+            versions of cnnkit, OpenCV, or Pillow, which may read other pixels.
+        ImageReadError: If a file can't be read; the message has its path and its place.
+            `check_images` finds all such files in advance. If you remove or replace the file, the
+            records are different ones: delete the folder and start again.
+        OSError: If a shard can't be written. No incomplete file is left behind.
         ValueError: If an argument has the wrong form, or there are more shards than images.
 
     Example:
@@ -107,7 +107,7 @@ def write_records(
 
 
 def _planned(source: Source, shards: int | None) -> Manifest:
-    """Return the manifest of shards that are yet to be written."""
+    """Return the manifest of the shards to write."""
     if shards is None:
         shards = max(1, -(-source.length * prod(source.shape) // _SHARD))
     check_whole_number("shards", shards)
@@ -136,15 +136,15 @@ def _numbers(source: Source, places: Sequence[int]) -> list[int]:
 
 
 def _opened(folder: Path, planned: Manifest) -> Manifest:
-    """Return the manifest that is there already, or write the planned one."""
+    """Return the manifest in the folder if it fits, or write the planned one."""
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / NAME).exists():
         found = read_manifest(folder)
         if found.key == planned.key:
             return found
         others = (
-            "records of other images, sizes or numbers of shards, of files that have changed or "
-            "moved since, or by other versions of cnnkit, OpenCV or Pillow"
+            "records of other images, sizes, or numbers of shards, of files that have changed or "
+            "moved since, or from other versions of cnnkit, OpenCV, or Pillow"
         )
     elif not any(folder.glob("images-*.tfrecord")):
         write_manifest(folder, planned)
@@ -154,7 +154,7 @@ def _opened(folder: Path, planned: Manifest) -> Manifest:
     msg = (
         "`directory` must be new, or hold records of the same images. "
         f"Received: {os.fspath(folder)!r}, which holds {others}. Use another directory, or "
-        "delete this one if it is of an attempt that you have given up."
+        "delete this one if you no longer need it."
     )
     raise FileExistsError(msg)
 
@@ -162,7 +162,7 @@ def _opened(folder: Path, planned: Manifest) -> Manifest:
 def _write_shards(
     folder: Path, manifest: Manifest, source: Source, workers: int | None, progress: bool
 ) -> None:
-    """Write the shards that are missing, and note each."""
+    """Write the missing shards, and add each to the manifest."""
 
     def is_to_write(number: int) -> bool:
         return manifest.sha256[number] is None or not manifest.shard(folder, number).exists()
@@ -189,7 +189,7 @@ def _write_shards(
 def _in_turn(
     pool: ThreadPoolExecutor, make: Callable[[int], bytes], places: Sequence[int]
 ) -> Iterator[bytes]:
-    """Yield what is made for each place, a few at a time."""
+    """Yield the record of each place; a few are made at a time."""
     left = iter(places)
     while some := list(islice(left, _AT_ONCE)):
         yield from pool.map(make, some)
@@ -197,15 +197,15 @@ def _in_turn(
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Make an error of TensorFlow one of the system, which names the file."""
+    """Turn an error of TensorFlow into an OSError that names the file."""
     import tensorflow as tf
 
     try:
         yield
     except tf.errors.OpError as error:
         msg = (
-            f"Could not write {os.fspath(path)!r}: {error.message}. Once the cause is removed, "
-            "repeat the call to go on from there."
+            f"Could not write {os.fspath(path)!r}: {error.message}. Fix the cause and repeat the "
+            "call, which continues from there."
         )
         raise OSError(msg) from error
 
@@ -237,5 +237,5 @@ def _example(source: Source, place: int) -> bytes:
     for name, word in words.items():
         whole[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[word]))
     made = tf.train.Example(features=tf.train.Features(feature=whole))
-    # Otherwise the order of the fields is drawn anew in each process.
+    # Otherwise the order of the fields differs from process to process.
     return bytes(made.SerializeToString(deterministic=True))

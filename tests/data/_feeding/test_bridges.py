@@ -233,8 +233,8 @@ class TestImageDataGenerator:
     def test_rescale_beside_a_mode(self):
         """Both `rescale` and a mode would scale twice."""
         text = (
-            r"^`rescale` can't stand beside a mode: it acts after it, so images would be scaled "
-            r"twice\. Received: rescale=0\.5 and mode='tf'\. Leave `rescale` out, or pass "
+            r"^`rescale` can't be combined with a mode: it is applied after it, so images would be "
+            r"scaled twice\. Received: rescale=0\.5 and mode='tf'\. Leave `rescale` out, or pass "
             r"mode='none'\.$"
         )
 
@@ -246,7 +246,7 @@ class TestImageDataGenerator:
     )
     def test_statistics_beside_a_mode(self, option):
         """`fit` takes them of raw images, `flow` applies them to scaled ones."""
-        match = rf"^`{option}` can't stand beside a mode.*mode='tf'\. Pass mode='none'\.$"
+        match = rf"^`{option}` can't be combined with a mode.*mode='tf'\. Pass mode='none'\.$"
         with pytest.raises(ValueError, match=match):
             image_data_generator(mode="tf", **{option: True})
 
@@ -269,7 +269,7 @@ class TestImageDataGenerator:
     def test_validation_split_beside_a_transform(self):
         """With a transform, `validation_split` would augment the validation part."""
         text = (
-            r"^`validation_split` can't stand beside a transform: the validation part would be "
+            r"^`validation_split` can't be combined with a transform: the validation part would be "
             r"augmented\. Received: validation_split=0\.2\. Split with `split_table` and use "
             r"`flow_from_tables`\.$"
         )
@@ -286,8 +286,8 @@ class TestImageDataGenerator:
     def test_preprocessing_function_beside_ours(self):
         """There is one preprocessing function, and this makes it."""
         text = (
-            r"^`preprocessing_function` is what this function makes\. Received: another one\. "
-            r"Pass it as `transform`\.$"
+            r"^`preprocessing_function` can't be given, because this function makes it\. Received: "
+            r"another one\. Pass it as `transform`\.$"
         )
 
         with pytest.raises(ValueError, match=text):
@@ -302,5 +302,5 @@ class TestImageDataGenerator:
 @pytest.mark.parametrize("option", [{"rotation_range": 90}, {"horizontal_flip": True}])
 def test_validation_split_beside_keras_augmentation_is_refused(option):
     """Keras's own augmentations reach the validation part too."""
-    with pytest.raises(ValueError, match=r"`validation_split` can't stand beside a transform"):
+    with pytest.raises(ValueError, match=r"`validation_split` can't be combined with a transform"):
         image_data_generator(validation_split=0.2, **option)
