@@ -1,7 +1,13 @@
 """What several test modules of the networks share."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import keras
 import numpy as np
 import pytest
+from keras.src.backend.common import global_state
 
 # Szegedy et al., table 1: channels that come in, then filters of #1x1, #3x3 reduce, #3x3,
 # #5x5 reduce, #5x5 and pool proj.
@@ -16,6 +22,39 @@ _INCEPTION = {
     "5a": (832, 256, 160, 320, 32, 128, 128),
     "5b": (832, 384, 192, 384, 48, 128, 128),
 }
+
+
+@contextmanager
+def _no_values() -> Iterator[None]:
+    """Let networks be built without the values of their weights, which takes no memory or time."""
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:  # or Keras would give them values as soon as another network is built
+        global_state.set_global_attribute("uninitialized_variables", [])
+
+
+@lru_cache(maxsize=None, typed=True)
+def _built(build: Callable, args: tuple, options: tuple, _policy: str) -> keras.Model:
+    with _no_values():
+        return build(*args, **dict(options))
+
+
+@pytest.fixture(scope="session")
+def no_values() -> Callable:
+    """Return the context in which networks get no values for their weights."""
+    return _no_values
+
+
+@pytest.fixture(scope="session")
+def symbolic() -> Callable[..., keras.Model]:
+    """Return a function that builds a network to be looked at, or gives the one it has built."""
+
+    def network(build: Callable, *args, **options) -> keras.Model:
+        policy = keras.config.dtype_policy().name
+        return _built(build, args, tuple(options.items()), policy)
+
+    return network
 
 
 @pytest.fixture(scope="session")

@@ -61,19 +61,6 @@ def ready(name: str) -> keras.Model:
     return model
 
 
-def symbolic(build: Callable, *args, **options) -> keras.Model:
-    """Build a network to be looked at: weights without values take no memory and little time."""
-    with keras.StatelessScope(initialize_variables=False):
-        return build(*args, **options)
-
-
-@cache
-def maps_of_the_least_size(name: str) -> keras.Model:
-    """Return the network of the smallest images, without its head; it has no weights to change."""
-    least = LEAST_SIZES[name]
-    return symbolic(BUILDERS[name], (least, least, 3), 7, include_top=False)
-
-
 def outputs_with_the_same_weights(model: keras.Model, name: str, images: np.ndarray) -> np.ndarray:
     """Return what a symbolic network gives with the weights of `ready(name)`."""
     weights = ready(name).trainable_variables, ready(name).non_trainable_variables
@@ -90,7 +77,7 @@ def images(rng) -> np.ndarray:
 
 
 @every_name
-def test_the_output_is_a_probability_for_each_class(name, images) -> None:
+def test_the_output_is_a_probability_for_each_class(name, images, symbolic) -> None:
     """The outputs are as many as the classes and sum to one."""
     model = symbolic(BUILDERS[name], (32, 32, 3), 7)
     probabilities = outputs_with_the_same_weights(model, name, scale(images, "torch"))
@@ -106,7 +93,7 @@ def test_classifier_activation_none_gives_logits(name) -> None:
 
 
 @every_builder
-def test_one_sigmoid_unit_tells_two_classes(build) -> None:
+def test_one_sigmoid_unit_tells_two_classes(build, symbolic) -> None:
     """It is the other way to write two classes."""
     model = symbolic(build, (32, 32, 3), 1, classifier_activation="sigmoid")
 
@@ -124,9 +111,11 @@ def test_n_classes_may_be_of_numpy(name) -> None:
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_without_top_the_model_ends_with_feature_maps(name) -> None:
+def test_without_top_the_model_ends_with_feature_maps(name, symbolic) -> None:
     """`include_top=False` leaves maps of height and width."""
-    assert 4 == len(maps_of_the_least_size(name).output_shape)
+    shape = (LEAST_SIZES[name], LEAST_SIZES[name], 3)
+
+    assert 4 == len(symbolic(BUILDERS[name], shape, 7, include_top=False).output_shape)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +125,7 @@ def test_without_top_the_model_ends_with_feature_maps(name) -> None:
         *((name, "max", keras.layers.GlobalMaxPooling2D) for name in POOLED if name in FAMILIES),
     ],
 )
-def test_without_top_the_maps_can_be_pooled(name, pooling, kind) -> None:
+def test_without_top_the_maps_can_be_pooled(name, pooling, kind, symbolic) -> None:
     """The model ends with a vector; what is in front is as without pooling."""
     model = symbolic(BUILDERS[name], (32, 32, 3), include_top=False, pooling=pooling)
 
@@ -173,7 +162,7 @@ def test_what_makes_no_simple_cnn_is_refused(options, error, message) -> None:
 
 @every_family
 @pytest.mark.parametrize("include_top", [False, True])
-def test_an_unknown_pooling_is_refused(name, include_top) -> None:
+def test_an_unknown_pooling_is_refused(name, include_top, symbolic) -> None:
     """A misspelt one would be ignored where it isn't needed."""
     with pytest.raises(ValueError, match=r"`pooling` must be one of .*Received: pooling='gap'"):
         symbolic(BUILDERS[name], (32, 32, 3), 7, include_top=include_top, pooling="gap")
@@ -184,7 +173,7 @@ OPEN = {"simple_cnn": {"pooling": "avg"}}
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_height_and_width_may_be_left_open(name) -> None:
+def test_height_and_width_may_be_left_open(name, symbolic) -> None:
     """The outputs are as many as the classes whatever the size of the images."""
     model = symbolic(BUILDERS[name], (None, None, 3), 7, **OPEN.get(name, {}))
 
@@ -231,7 +220,7 @@ def test_scaling_inside_equals_scaling_outside(mode, rng) -> None:
 
 
 @every_name
-def test_every_builder_scales_inside(name, images) -> None:
+def test_every_builder_scales_inside(name, images, symbolic) -> None:
     """`mode=` reaches the network's first layers."""
     plain = symbolic(BUILDERS[name], (32, 32, 3), 7, classifier_activation=None)
 
@@ -302,7 +291,7 @@ def test_saved_models_open_where_cnnkit_is_not_installed(tmp_path: Path, images)
 
 
 @every_builder
-def test_a_network_is_made_of_nothing_but_keras(build) -> None:
+def test_a_network_is_made_of_nothing_but_keras(build, symbolic) -> None:
     """What a file of it names, layers, initializers and policies, are classes of Keras."""
     description = symbolic(build, (32, 32, 3), 7, mode="torch").to_json()
 
@@ -353,7 +342,7 @@ def set_policy() -> Iterator[Callable[[str], None]]:
 
 
 @every_builder
-def test_mixed_precision_is_inside_only(build, set_policy) -> None:
+def test_mixed_precision_is_inside_only(build, set_policy, symbolic) -> None:
     """Convolutions calculate in half precision; pixels are scaled and classes told in float32."""
     set_policy("mixed_bfloat16")
     model = symbolic(build, (32, 32, 3), 7, mode="torch")
@@ -371,7 +360,7 @@ def test_mixed_precision_is_inside_only(build, set_policy) -> None:
 @pytest.mark.parametrize("name", [*FAMILIES, "resnet50"])
 @pytest.mark.parametrize(("half", "largest"), [("bfloat16", 0.1), ("float16", 0.02)])
 def test_outputs_in_mixed_precision_are_near_the_exact_ones(
-    name, half, largest, set_policy, images
+    name, half, largest, set_policy, images, symbolic
 ) -> None:
     """They are float32, and far from it by no more than half precision's rounding adds up to."""
     expected = outputs(ready(name), images)
@@ -395,7 +384,7 @@ def test_caffe_scaling_is_exact_in_mixed_precision(set_policy, images) -> None:
 
 
 @every_builder
-def test_layer_names_are_unique(build) -> None:
+def test_layer_names_are_unique(build, symbolic) -> None:
     """Weights can be found by them."""
     names = [layer.name for layer in leaf_layers(symbolic(build, (32, 32, 3), 7, mode="torch"))]
 
@@ -403,12 +392,12 @@ def test_layer_names_are_unique(build) -> None:
 
 
 @every_family
-def test_two_of_a_family_stand_in_one_model_by_name(name) -> None:
+def test_two_of_a_family_stand_in_one_model_by_name(name, symbolic, no_values) -> None:
     """They differ in the model's name."""
     titles = ["left", "right"]
     two = [symbolic(BUILDERS[name], (32, 32, 3), 4, name=title) for title in titles]
     inputs = keras.Input((32, 32, 3))
-    with keras.StatelessScope(initialize_variables=False):
+    with no_values():
         model = keras.Model(inputs, [one(inputs) for one in two])
 
     assert titles == [layer.name for layer in model.layers[1:]]
@@ -435,7 +424,7 @@ def test_a_file_keeps_the_weights_of_two_of_a_family_apart(name, tmp_path: Path,
 
 
 @every_family
-def test_one_softmax_unit_is_refused(name) -> None:
+def test_one_softmax_unit_is_refused(name, symbolic) -> None:
     """A softmax over one unit would always be 1."""
     with pytest.raises(ValueError, match="needs classifier_activation='sigmoid'.*always 1"):
         symbolic(BUILDERS[name], (32, 32, 3), 1)
@@ -443,14 +432,14 @@ def test_one_softmax_unit_is_refused(name) -> None:
 
 @every_family
 @pytest.mark.parametrize("n_classes", [0, -1, True])
-def test_n_classes_below_one_is_refused(name, n_classes) -> None:
+def test_n_classes_below_one_is_refused(name, n_classes, symbolic) -> None:
     """The number of classes is a whole number of at least one."""
     with pytest.raises(ValueError, match=r"`n_classes` must be a whole number of at least 1"):
         symbolic(BUILDERS[name], (32, 32, 3), n_classes)
 
 
 @every_family
-def test_n_classes_of_another_type_is_refused(name) -> None:
+def test_n_classes_of_another_type_is_refused(name, symbolic) -> None:
     """The number of classes is no fraction."""
     with pytest.raises(TypeError, match=r"`n_classes` must be a whole number. Received: n_cl.*2.5"):
         symbolic(BUILDERS[name], (32, 32, 3), 2.5)
@@ -485,9 +474,12 @@ def test_an_input_too_small_is_refused_with_the_least_size(name, smaller) -> Non
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_the_least_size_is_large_enough(name) -> None:
+def test_the_least_size_is_large_enough(name, symbolic) -> None:
     """At least one place is left at the end."""
-    assert 1 <= min(maps_of_the_least_size(name).output_shape[1:3])
+    shape = (LEAST_SIZES[name], LEAST_SIZES[name], 3)
+    model = symbolic(BUILDERS[name], shape, 7, include_top=False)
+
+    assert 1 <= min(model.output_shape[1:3])
 
 
 @every_builder
