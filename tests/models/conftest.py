@@ -34,25 +34,23 @@ def _no_values() -> Iterator[None]:
         global_state.set_global_attribute("uninitialized_variables", [])
 
 
-@lru_cache(maxsize=None, typed=True)
-def _built(build: Callable, args: tuple, options: tuple, _policy: str) -> keras.Model:
-    with _no_values():
-        return build(*args, **dict(options))
-
-
 @pytest.fixture(scope="session")
 def no_values() -> Callable:
     """Return the context in which networks get no values for their weights."""
     return _no_values
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def symbolic() -> Callable[..., keras.Model]:
     """Return a function that builds a network to be looked at, or gives the one it has built."""
 
+    @lru_cache(maxsize=None, typed=True)
+    def built(build: Callable, args: tuple, options: tuple, _policy: str) -> keras.Model:
+        with _no_values():
+            return build(*args, **dict(options))
+
     def network(build: Callable, *args, **options) -> keras.Model:
-        policy = keras.config.dtype_policy().name
-        return _built(build, args, tuple(options.items()), policy)
+        return built(build, args, tuple(options.items()), keras.config.dtype_policy().name)
 
     return network
 

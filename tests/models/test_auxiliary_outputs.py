@@ -142,8 +142,8 @@ class TestAuxiliaryOutputs:
     def test_heads_need_the_head(self) -> None:
         """Without the main head there are none beside it."""
         text = (
-            r"^`aux_outputs=True` needs include_top=True: they are heads beside the head\. "
-            r"Received: include_top=False\.$"
+            r"^`aux_outputs=True` needs include_top=True, because the auxiliary classifiers are "
+            r"heads too\. Received: include_top=False\.$"
         )
 
         with pytest.raises(ValueError, match=text):
@@ -153,9 +153,9 @@ class TestAuxiliaryOutputs:
     def test_heads_need_height_and_width(self, shape) -> None:
         """Their dense layers have a weight for each place."""
         text = (
-            r"^`input_shape` must give height and width for aux_outputs=True, whose dense layers "
-            rf"have a weight for each place\. Received: input_shape=\({shape[0]}, {shape[1]}, 3\)"
-            r"\.$"
+            r"^`input_shape` must give height and width for aux_outputs=True, because the "
+            r"auxiliary classifiers flatten feature maps\. "
+            rf"Received: input_shape=\({shape[0]}, {shape[1]}, 3\)\.$"
         )
 
         with pytest.raises(ValueError, match=text):

@@ -79,8 +79,8 @@ def test_a_block_of_the_same_place_is_refused(add_block, first, second) -> None:
     x = conv_block(keras.Input((8, 8, 4)), 3, [2, 2, 4], stage=3, block=first)
     number = {"b": 2, 2: 2, "c": 3}[first]
     message = (
-        r"`block` must be new to the network, because it names the layers\. Received: "
-        rf"'conv3_block{number}', which is there already\. Take the next letter or number\."
+        r"`block` must be unique in the network, because the layers are named after it\. Received: "
+        rf"'conv3_block{number}', which is already in use\. Use the next letter or number\."
     )
     with pytest.raises(ValueError, match=message):
         add_block(layers.ReLU()(x), 3, [2, 2, 4], stage=3, block=second)
@@ -100,7 +100,7 @@ def test_a_second_stem_is_refused() -> None:
     """A network has one; the error says which argument or call to change."""
     x = resnet_stem(keras.Input((64, 64, 3)))
 
-    with pytest.raises(ValueError, match=r"`resnet_stem`.*'conv1', which is there already"):
+    with pytest.raises(ValueError, match=r"`resnet_stem`.*'conv1', which is already in use"):
         resnet_stem(x)
 
 
@@ -135,7 +135,7 @@ def test_feature_maps_of_open_height_and_width_are_taken(add) -> None:
 
 def test_hidden_units_beside_the_paper_head_are_refused() -> None:
     """They would be ignored."""
-    with pytest.raises(ValueError, match=r"`hidden_units` are for head='pooled'"):
+    with pytest.raises(ValueError, match=r"`hidden_units` needs head='pooled'"):
         vggnet((32, 32, 3), head="paper", hidden_units=(120,))
 
 

@@ -300,7 +300,7 @@ class TestNotPublished:
         text = (
             r"^`weights='imagenet'` is published for depth 16 and 19 without BatchNorm\. "
             rf"Received: depth={options['depth']}, batch_norm={options['batch_norm']}\. "
-            r"Or train from scratch with weights=None\.$"
+            r"Use weights=None to train from scratch\.$"
         )
 
         with pytest.raises(ValueError, match=text):
@@ -320,7 +320,7 @@ class TestNotPublished:
         text = (
             r"^`weights='imagenet'` is published for depth 50, 101 and 152 with stem='imagenet'\. "
             rf"Received: depth={options['depth']}, stem='{options['stem']}'\. "
-            r"Or train from scratch with weights=None\.$"
+            r"Use weights=None to train from scratch\.$"
         )
 
         with pytest.raises(ValueError, match=text):
@@ -330,10 +330,10 @@ class TestNotPublished:
     def test_googlenet(self, variant) -> None:
         """Keras has no GoogLeNet; the error names the file that torchvision has."""
         text = (
-            r"^`weights='imagenet'` is published for other networks only; for this one torchvision "
-            r"has a file, googlenet-1378be20\.pth, whose path can be given with "
+            r"^`weights='imagenet'` is not available for GoogLeNet, but torchvision publishes the "
+            r"file googlenet-1378be20\.pth, whose path can be passed with "
             r"variant='torchvision'\. Received: weights='imagenet'\. "
-            r"Or train from scratch with weights=None\.$"
+            r"Use weights=None to train from scratch\.$"
         )
 
         with pytest.raises(ValueError, match=text):
@@ -344,7 +344,7 @@ class TestNotPublished:
     def test_other_channels(self, build, channels) -> None:
         """The published weights are for RGB, and the error tells how to make it of gray."""
         text = (
-            r"^`weights='imagenet'` is for three channels\. "
+            r"^`weights='imagenet'` needs three channels\. "
             rf"Received: input_shape=\(32, 32, {channels}\)\. Repeat a grayscale image three "
             r"times, for example with `to_grayscale\(image, keep_channels=True\)`\.$"
         )

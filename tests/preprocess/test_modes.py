@@ -223,8 +223,8 @@ def test_arithmetic_in_front_leaves_a_network_unknown(vgg, front):
     inputs = keras.Input((32, 32, 3))
     model = keras.Model(inputs, vgg(front(inputs)), name="vgg16")
     message = (
-        r"^`mode` can be found for the networks of keras\.applications and for models that scale "
-        r"inside\. Received: a model named 'vgg16' with arithmetic in front that may scale\. "
+        r"^`architecture` must be a network of keras\.applications or a model that scales its "
+        r"input\. Received: a model named 'vgg16' with operations that may scale its input\. "
     )
 
     with pytest.raises(ValueError, match=message + ADVICE):

@@ -47,8 +47,8 @@ class TestModule:
         x = inception_module(keras.Input((8, 8, 4)), **FILTERS, name="mixed")
         x = keras.layers.ReLU()(x)
         text = (
-            r"^`name` must be new to the network, because it names the layers\. Received: "
-            rf"'{name}', which is there already\. Take another name\.$"
+            r"^`name` must be unique in the network, because the layers are named after it\. "
+            rf"Received: '{name}', which is already in use\. Choose another name\.$"
         )
 
         with pytest.raises(ValueError, match=text):

@@ -218,4 +218,4 @@ def test_the_log_names_the_layers_of_models_inside(toy, logged) -> None:
     with logged() as messages:
         fuse_batch_norm(model)
 
-    assert ["BatchNormalization that stays in outer: deep, flat"] == messages
+    assert ["BatchNormalization kept in outer: deep, flat"] == messages

@@ -32,7 +32,15 @@ NETWORKS = {
     "densenet121": (lambda: applications.DenseNet121(**PEER), 32),
     "xception": (lambda: applications.Xception(**PEER), 16),
 }
-SLOW = ("vgg11", "resnet50", "googlenet", "efficientnet_b0", "densenet121", "xception")
+SLOW = (
+    "vgg11",
+    "resnet50",
+    "googlenet",
+    "torchvision",
+    "efficientnet_b0",
+    "densenet121",
+    "xception",
+)
 MARKS = {name: pytest.mark.slow if name in SLOW else () for name in NETWORKS}
 # DenseNet normalizes what it has concatenated or pooled, in front of a convolution.
 BLOCKS = {2: 6, 3: 12, 4: 24, 5: 16}
@@ -157,7 +165,7 @@ def test_the_log_names_what_stays(pair) -> None:
     names = LEFT.get(pair.name, set())
     lines = [line.split(": ") for line in pair.log]
 
-    assert [f"BatchNormalization that stays in {pair.name}"] * bool(names) == [a for a, _ in lines]
+    assert [f"BatchNormalization kept in {pair.name}"] * bool(names) == [a for a, _ in lines]
     assert sorted(names) == [name for _, b in lines for name in sorted(b.split(", "))]
 
 

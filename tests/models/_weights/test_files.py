@@ -130,14 +130,14 @@ class TestFiles:
         else:
             path.write_bytes(content)
 
-        assert_refused(network(), path, r"model\.keras': it is damaged, or no \.keras file\.$")
+        assert_refused(network(), path, r"model\.keras': it is damaged or not a \.keras file\.$")
 
     def test_an_array_that_is_called_npz(self, tmp_path, network, assert_refused) -> None:
         """One array is no state dict."""
         np.save(tmp_path / "array.npy", np.zeros(3))
         path = (tmp_path / "array.npy").rename(tmp_path / "state.npz")
 
-        assert_refused(network(), path, r"state\.npz': it is damaged, or no \.npz file\.$")
+        assert_refused(network(), path, r"state\.npz': it is damaged or not a \.npz file\.$")
 
     @pytest.mark.parametrize(
         "content",
@@ -155,7 +155,9 @@ class TestFiles:
         torch.save(content(torch), tmp_path / "model.pth")
 
         is_module = isinstance(content(torch), torch.nn.Module)
-        told = "is damaged, or holds more than weights" if is_module else "holds something else"
+        told = (
+            "is damaged or holds more than weights" if is_module else "does not hold a state dict"
+        )
         advice = r"Save `model.state_dict\(\)`.$"
         text = rf"^Could not read weights from '.*model\.pth': it {told}.*\. {advice}"
         assert_refused(network(), tmp_path / "model.pth", text)
@@ -182,8 +184,8 @@ class TestFiles:
         model = network()
         before = bits(model)
         text = (
-            rf"^Reading 'state{ending}' needs the package {package}\. Install it, or write the "
-            r"state dict with `numpy\.savez` where it is installed\.$"
+            rf"^Reading 'state{ending}' needs the package {package}\. Install it, or save the "
+            r"state dict with `numpy\.savez` on a machine that has it\.$"
         )
 
         def missing(name):

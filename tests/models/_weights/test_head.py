@@ -12,7 +12,7 @@ BODY = ["block1_conv1", "block1_conv1_bn", "block2_conv1", "block2_conv1_bn"]
 HEAD = ["fc1", "predictions"]
 BUILD = r"Build the model that the weights belong to\.$"
 SKIP = r"`load_weights\(\.\.\., skip_head=True\)` leaves the head out\.$"
-RULE = r"^Every layer must find its weights, and all weights their layer"
+RULE = r"^Every layer must get weights, and all weights must belong to a layer"
 # Sources that tell how their layers work, and those that hold weights alone.
 WHOLE = ["model", ".keras", "whole .h5"]
 ALONE = [".weights.h5", "published, bytes", "published, text"]
@@ -152,7 +152,7 @@ class TestHead:
                 [keras.Input((4,)), layers.Dense(3, name="a"), layers.Dense(n_classes, name="b")]
             )
 
-        text = rf"{RULE}, but no name fits\. Received: nothing but a head\. "
+        text = rf"{RULE}, but no layer name matches\. Received: a model that is only a head\. "
         assert_refused(dense(3), filled(dense(4)), text, skip_head=True)
 
     @pytest.mark.parametrize("write", ["model", ".keras"], indirect=True)
@@ -217,7 +217,7 @@ class TestHead:
     def test_a_model_that_is_a_class(self, filled, assert_refused, own) -> None:
         """A model without a graph has no feature maps that could be seen, and the error says so."""
         text = (
-            r"^`skip_head=True` needs a model whose graph tells where the head begins\. "
-            r"Received: Own, a class of its own\.$"
+            r"^`skip_head=True` needs a functional or Sequential model, whose graph shows where "
+            r"the head begins\. Received: Own, a subclassed model\.$"
         )
         assert_refused(own(), filled(own()), text, skip_head=True)

@@ -12,7 +12,7 @@ from cnnkit.models import load_weights
 
 SHAPE = (16, 16, 3)
 BUILD = r"Build the model that the weights belong to\.$"
-RULE = r"^Every layer must find its weights, and all weights their layer"
+RULE = r"^Every layer must get weights, and all weights must belong to a layer"
 
 
 def old_file(path: Path, groups: dict[str, dict[str, np.ndarray]]) -> Path:
@@ -66,4 +66,4 @@ def test_layers_that_keras_1_called_by_a_path_are_layers(tmp_path, network, asse
         },
     )
 
-    assert_refused(network(), path, rf"{RULE}, but no name fits\. Received: .* {BUILD}")
+    assert_refused(network(), path, rf"{RULE}, but no layer name matches\. Received: .* {BUILD}")

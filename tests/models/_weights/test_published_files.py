@@ -11,7 +11,7 @@ from cnnkit.models import load_weights
 
 WEIGHTS = Path(os.environ.get("CNNKIT_DATA", "no such folder")) / "weights"
 BUILD = r"Build the model that the weights belong to\.$"
-RULE = r"^Every layer must find its weights, and all weights their layer"
+RULE = r"^Every layer must get weights, and all weights must belong to a layer"
 
 
 MOBILENET = WEIGHTS / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
@@ -59,4 +59,6 @@ class TestPublishedFiles:
         """A file of SqueezeNet has no layer of MobileNet's."""
         model = keras.applications.MobileNetV2(weights=None, **MOBILENET_V2)
 
-        assert_refused(model, SQUEEZENET, rf"{RULE}, but no name fits\. Received: .* {BUILD}")
+        assert_refused(
+            model, SQUEEZENET, rf"{RULE}, but no layer name matches\. Received: .* {BUILD}"
+        )

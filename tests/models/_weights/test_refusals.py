@@ -9,7 +9,7 @@ from keras import layers
 SHAPE = (16, 16, 3)
 BUILD = r"Build the model that the weights belong to\.$"
 SKIP = r"`load_weights\(\.\.\., skip_head=True\)` leaves the head out\.$"
-RULE = r"^Every layer must find its weights, and all weights their layer"
+RULE = r"^Every layer must get weights, and all weights must belong to a layer"
 # Sources that tell how their layers work, and those that hold weights alone.
 WHOLE = ["model", ".keras", "whole .h5"]
 ALONE = [".weights.h5", "published, bytes", "published, text"]
@@ -23,15 +23,16 @@ class TestUnchanged:
         """The error says that nothing at all would have been loaded."""
         source = filled(keras.Sequential([keras.Input(SHAPE), layers.Conv2D(4, 3, name="conv2d")]))
         text = (
-            rf"{RULE}, but no name fits\. Received: block1_conv1, block1_conv1_bn, block2_conv1 "
-            rf"and 3 more without weights; conv2d without a layer\. {BUILD}"
+            rf"{RULE}, but no layer name matches\. Received: block1_conv1, block1_conv1_bn, "
+            rf"block2_conv1 and 3 more without weights; conv2d without a layer\. {BUILD}"
         )
 
         assert_refused(network(), source, text)
 
     def test_a_model_that_is_a_class(self, network, filled, assert_refused, own) -> None:
         """What doesn't fit a model without a graph is the same error."""
-        text = rf"{RULE}, but no name fits\. Received: conv, dense without weights; .* {BUILD}"
+        received = rf"conv, dense without weights; .* {BUILD}"
+        text = rf"{RULE}, but no layer name matches\. Received: {received}"
 
         assert_refused(own(), filled(network()), text)
 

@@ -43,8 +43,8 @@ class TestSettings:
         source = filled(block())
         model = keras.models.clone_model(block(), clone_function=later_strides)
         text = (
-            r"^The weights of 'conv3_block1_1_conv' must come from a layer with strides=\(1, 1\): "
-            r"with another, the same weights compute something else\. "
+            r"^The weights of 'conv3_block1_1_conv' must come from a layer with strides=\(1, 1\), "
+            r"because with another value they compute something else\. "
             rf"Received: [\[(]2, 2[\])]\. {BUILD}"
         )
 
@@ -80,7 +80,7 @@ class TestSettings:
         value = model.get_layer("conv").get_config()[setting]
         text = (
             rf"^The weights of 'conv' must come from a layer with {setting}="
-            rf"{re.escape(repr(value))}: with another, .*Received: {received}\. {BUILD}"
+            rf"{re.escape(repr(value))}, because with another .*Received: {received}\. {BUILD}"
         )
 
         assert_refused(model, write(source), text)
@@ -91,7 +91,7 @@ class TestSettings:
         source = filled(one_layer(layers.Conv2D(2, 3, name="conv"), channels=2))
         model = one_layer(layers.Conv2D(2, 3, groups=2, name="conv"))
 
-        assert_refused(model, write(source), r"^The weights of 'conv' .*groups=2:.*Received: 1\.")
+        assert_refused(model, write(source), r"^The weights of 'conv' .*groups=2, .*Received: 1\.")
 
     @every_whole_source
     @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ class TestSettings:
             for seed, epsilon in enumerate((ours, theirs))
         )
         text = (
-            rf"^The weights of 'bn' must come from a layer with epsilon={ours}: with another, the "
-            rf"same weights compute something else\. Received: {theirs}\. {BUILD}"
+            rf"^The weights of 'bn' must come from a layer with epsilon={ours}, because with "
+            rf"another value they compute something else\. Received: {theirs}\. {BUILD}"
         )
 
         assert_refused(model, write(source), text)

@@ -10,7 +10,7 @@ from cnnkit.models import LoadedWeights, load_weights, resnet
 SHAPE = (16, 16, 3)
 NAMES = ["block1_conv1", "block1_conv1_bn", "block2_conv1", "block2_conv1_bn", "fc1", "predictions"]
 BUILD = r"Build the model that the weights belong to\.$"
-RULE = r"^Every layer must find its weights, and all weights their layer"
+RULE = r"^Every layer must get weights, and all weights must belong to a layer"
 # Sources that tell how their layers work, and those that hold weights alone.
 WHOLE = ["model", ".keras", "whole .h5"]
 ALONE = [".weights.h5", "published, bytes", "published, text"]

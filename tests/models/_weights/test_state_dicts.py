@@ -121,8 +121,8 @@ class TestStateDicts:
         """That torchvision's googlenet has 1e-3 is known, though no file tells it."""
         path = write_state(torchvision_state, tmp_path / "state.npz")
         text = (
-            r"^The weights of 'inception_5b_5x5_bn' must come from a layer with epsilon=1e-05: "
-            rf"with another, .*Received: 0\.001\. {BUILD}"
+            r"^The weights of 'inception_5b_5x5_bn' must come from a layer with epsilon=1e-05, "
+            rf"because with another .*Received: 0\.001\. {BUILD}"
         )
 
         monkeypatch.setattr(torchvision.get_layer("inception_5b_5x5_bn"), "epsilon", 1e-5)
@@ -141,11 +141,11 @@ class TestStateDicts:
         state = {name: rng.random(shape, dtype="float32") for name, shape in shapes.items()}
         path = write_state(state, tmp_path / f"resnet50{ending}")
         text = (
-            rf"^Could not read weights from '.*resnet50{ending}': of PyTorch's state dicts only "
-            r"that of torchvision's googlenet can be converted\. Received: one with "
+            rf"^Could not read weights from '.*resnet50{ending}': only the state dict of "
+            r"torchvision's googlenet can be converted\. Received: a state dict with "
             r"\['bn1.weight', 'conv1.weight', 'layer1.0.conv1.weight'\]\. torchvision's ResNets "
-            r"have other strides or another padding; `weights='imagenet'` loads those of "
-            r"keras\.applications\.$"
+            r"differ in strides and padding\. Use `weights='imagenet'`, which loads the weights "
+            r"of keras\.applications\.$"
         )
 
         assert_refused(network(), path, text)
@@ -154,7 +154,7 @@ class TestStateDicts:
         """Of any other state dict some names are given, and nothing is said about ResNet."""
         state = {f"features.{number}.weight": np.zeros(3) for number in range(5)}
         text = (
-            r"can be converted\. Received: one with \['features\.0\.weight', "
+            r"can be converted\. Received: a state dict with \['features\.0\.weight', "
             r"'features\.1\.weight', 'features\.2\.weight'\]\.$"
         )
 
@@ -167,7 +167,7 @@ class TestStateDicts:
         state = torchvision_state | {"attention.weight": np.zeros(3)}
         path = write_state(state, tmp_path / "state.npz")
 
-        assert_refused(torchvision, path, r"Received: one with \['attention\.weight'\]\.$")
+        assert_refused(torchvision, path, r"Received: a state dict with \['attention\.weight'\]\.$")
 
     @pytest.mark.parametrize(
         "missing",
