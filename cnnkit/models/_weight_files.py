@@ -121,7 +121,7 @@ def _from_old_groups(file: Any, configs: Mapping[str, Any]) -> Layers:
     for name in map(_text, file.attrs["layer_names"]):
         weights = [_text(weight) for weight in file[name].attrs["weight_names"]]
         owners = [weight.split("/")[-2] if "/" in weight else name for weight in weights]
-        several = len(set(owners)) > 1 and "/" not in name  # "/" in a name: a layer of Keras 1
+        several = len(set(owners)) > 1 and "/" not in name  # "/" names a Keras 1 layer
         is_model = several or "layers" in configs.get(name, {})
         grouped = defaultdict(list)
         for weight, owner in zip(weights, owners, strict=True):

@@ -99,19 +99,19 @@ class TestPublished:
         np.testing.assert_array_equal(expected, outputs(model, images))
 
     def test_a_backbone_has_the_name_of_its_twin(self, published) -> None:
-        """It is called as in keras.applications."""
+        """It has the same name as in keras.applications."""
         twin, model = published
 
         assert twin.name == model.name
 
     def test_a_backbone_has_the_mode_of_its_twin(self, published) -> None:
-        """The published weights want the scaling that mode_for finds."""
+        """`mode_for` returns the scaling of the published weights."""
         twin, model = published
 
         assert "caffe" == mode_for(twin) == mode_for(model)
 
     def test_a_fresh_head(self, downloads, rng) -> None:
-        """For other classes the feature maps are the twin's, and the head begins as without."""
+        """With other classes the feature maps are the published ones and the head is random."""
         images = rng.random((2, 32, 32, 3), dtype="float32")
         keras.utils.set_random_seed(1)
         fresh = vggnet(SMALL, 5, hidden_units=(7,))
@@ -173,7 +173,7 @@ class TestNames:
 
     @pytest.mark.parametrize("weights", [None, "imagenet"])
     def test_a_name_that_is_given(self, downloads, weights) -> None:
-        """A name that is asked for is given."""
+        """A given name is used."""
         model = vggnet(SMALL, include_top=False, weights=weights, name="mine")
 
         assert "mine" == model.name
@@ -189,12 +189,12 @@ class TestNames:
         ids=["vgg11", "resnet18", "resnet101", "googlenet"],
     )
     def test_one_from_scratch(self, build, expected, no_values) -> None:
-        """Any other is called otherwise, so that nobody takes it for the published one."""
+        """A network without published weights has another name."""
         with no_values():
             assert expected == build(include_top=False).name
 
     def test_one_from_a_file(self, tmp_path) -> None:
-        """A file doesn't make it the published one."""
+        """A network with weights from a file has another name too."""
         vggnet(SMALL, include_top=False).save_weights(tmp_path / "vgg16.weights.h5")
 
         model = vggnet(SMALL, include_top=False, weights=tmp_path / "vgg16.weights.h5")
@@ -342,7 +342,7 @@ class TestNotPublished:
     @pytest.mark.parametrize("build", [vggnet, resnet])
     @pytest.mark.parametrize("channels", [1, 4])
     def test_other_channels(self, build, channels) -> None:
-        """The published weights are for RGB, and the error tells how to make it of gray."""
+        """The published weights need RGB, and the error says how to convert grayscale images."""
         text = (
             r"^`weights='imagenet'` needs three channels\. "
             rf"Received: input_shape=\(32, 32, {channels}\)\. Repeat a grayscale image three "
@@ -428,6 +428,6 @@ class TestFiles:
 
     @every_network
     def test_a_word_that_is_no_file(self, build, no_values) -> None:
-        """A mistyped word is answered in terms of the argument that the user wrote."""
+        """The error for a mistyped word names the argument that the user passed."""
         with no_values(), pytest.raises(ValueError, match="`weights` must be .*'imagnet'"):
             build(weights="imagnet")

@@ -74,7 +74,7 @@ def assert_scales_as_published(mode, name):
 
 @pytest.fixture(scope="module")
 def vgg():
-    """A VGG16 of Keras for tests that put something in front of it or behind."""
+    """A VGG16 of Keras, for tests that add layers before or after it."""
     return build("VGG16", input_shape=(32, 32, 3))
 
 
@@ -156,7 +156,7 @@ def test_builders_of_cnnkit_are_errors(builder):
     "architecture", [50, None, functools.partial(resnet, depth=50)], ids=["int", "None", "partial"]
 )
 def test_other_things_are_errors(architecture):
-    """What is no name, builder or model is answered in words, not by an AttributeError."""
+    """Anything but a name, builder or model gets a clear error, not an AttributeError."""
     told = rf"`architecture` must be .* Received: architecture={re.escape(repr(architecture))}\. "
     with pytest.raises((TypeError, ValueError), match=told):
         mode_for(architecture)
@@ -164,7 +164,7 @@ def test_other_things_are_errors(architecture):
 
 @pytest.mark.parametrize("name", ["EfficientNetV2B0", "MobileNetV3Small", "ConvNeXtTiny"])
 def test_models_without_their_scaling_are_errors(name):
-    """Nothing tells how a network without the scaling it is published with was trained."""
+    """Without its scaling layers, a published network may have been trained on anything."""
     model = build(name, include_preprocessing=False, input_shape=(96, 96, 3))
     message = rf"Received: a model named '{model.name}' without scaling layers\. {ADVICE}"
 
@@ -189,7 +189,7 @@ def test_networks_of_cnnkit_with_scaling_take_raw_pixels(network, mode):
 
 
 def test_network_of_cnnkit_under_the_name_of_keras_is_an_error():
-    """A name alone makes no published network: the layers must be there too."""
+    """A name is not enough to recognize a published network: the layers must match too."""
     model = simple_cnn((16, 16, 3), 2, filters=(4,), name="resnet50")
 
     with pytest.raises(ValueError, match=r"Received: a model named 'resnet50' without scaling"):
@@ -204,7 +204,7 @@ def test_scaling_behind_weights_does_not_count(vgg):
 
 
 def test_scaling_behind_weights_leaves_a_network_unknown():
-    """A network of one's own that scales behind its first weights only is an error."""
+    """A network that scales only after its first weights is an error."""
     model = keras.Sequential(
         [keras.Input((8, 8, 3)), layers.Conv2D(2, 3), layers.Rescaling(0.5)], name="mine"
     )
@@ -232,7 +232,7 @@ def test_arithmetic_in_front_leaves_a_network_unknown(vgg, front):
 
 
 def test_normalization_with_weights_scales():
-    """One that was adapted holds its statistics as weights, which aren't those of a network."""
+    """An adapted Normalization holds its statistics as weights, but still counts as scaling."""
     scaler = layers.Normalization()
     scaler.adapt(np.zeros((2, 8, 8, 3), dtype=np.float32))
     model = keras.Sequential([keras.Input((8, 8, 3)), scaler, layers.Conv2D(2, 3)])
@@ -369,11 +369,11 @@ def test_a_model_that_scales_inside_refuses_another_scaling(mode, inside):
 
 @pytest.mark.parametrize("mode", [*SCALING_MODES, "none"])
 def test_a_model_without_scaling_takes_every_mode(mode):
-    """Whatever it was trained with."""
+    """Nothing tells which scaling it was trained with."""
     check_mode_of_model(NETWORKS["simple_cnn"]("none"), mode)
 
 
 def test_an_unknown_mode_is_refused_for_every_model():
-    """The name comes first."""
+    """The name of the mode is checked first."""
     with pytest.raises(ValueError, match=r"^`mode` must be .*Received: mode='imagenet'"):
         check_mode_of_model(NETWORKS["simple_cnn"]("none"), "imagenet")

@@ -25,13 +25,13 @@ class TestModule:
         return keras.Model(inputs, inception_module(inputs, **FILTERS, name="mixed"))
 
     def test_layers_have_the_names_of_the_module(self, model) -> None:
-        """The name is that of the concatenation and in front of all others."""
+        """The concatenation has the given name, and all other names begin with it."""
         expected = {"mixed", "mixed_pool", *(f"mixed_{name}" for name in NAMES)}
 
         assert expected == {layer.name for layer in model.layers[1:]}
 
     def test_its_names_are_those_of_the_network(self, model, symbolic) -> None:
-        """A module called as in the network takes the network's weights."""
+        """A module with a name from the network has the network's layer names."""
         network = symbolic(googlenet, (32, 32, 3))
         inputs = keras.Input((4, 4, 192))
         x = inception_module(inputs, 64, 96, 128, 16, 32, 32, name="inception_3a")
@@ -43,7 +43,7 @@ class TestModule:
 
     @pytest.mark.parametrize("name", ["mixed", "mixed_3x3"])
     def test_a_name_that_is_taken_is_refused(self, name) -> None:
-        """Two modules of one name would give layers of one name."""
+        """Two modules with the same name would give layers with the same name."""
         x = inception_module(keras.Input((8, 8, 4)), **FILTERS, name="mixed")
         x = keras.layers.ReLU()(x)
         text = (
@@ -55,7 +55,7 @@ class TestModule:
             inception_module(x, **FILTERS, name=name)
 
     def test_modules_of_several_names_follow_each_other(self) -> None:
-        """A name that only begins alike is another."""
+        """Names that share a prefix are different names."""
         inputs = keras.Input((8, 8, 4))
         x = inception_module(inputs, **FILTERS, name="mixed1")
         x = inception_module(x, **FILTERS, name="mixed")
@@ -72,7 +72,7 @@ class TestModule:
     @pytest.mark.parametrize("name", [None, "mixed"])
     @pytest.mark.parametrize("shape", [(16,), (8, 16), (4, 8, 8, 16)])
     def test_other_ranks_are_refused(self, name, shape) -> None:
-        """A module wants feature maps."""
+        """A module needs feature maps."""
         received = ", ".join(map(str, (None, *shape)))
         text = (
             r"^`x` must hold feature maps \(batch, height, width, channels\)\. "

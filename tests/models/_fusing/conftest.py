@@ -1,4 +1,4 @@
-"""Small models of random parameters, and how a model and its fused twin are compared."""
+"""Small models with random parameters, and the comparison of a model with its fused copy."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from cnnkit._keras.graph import leaf_layers
 
 
 def give_random_parameters(model: keras.Model, generator: np.random.Generator) -> keras.Model:
-    """Set what a fresh network has at 0 or 1: biases, and all of BatchNorm."""
+    """Randomize the parameters that start at 0 or 1: biases and those of BatchNorm."""
     for layer in leaf_layers(model):
         for weight in layer.weights:
             if weight.name in ("gamma", "moving_variance"):

@@ -91,7 +91,7 @@ def test_graphs_of_all_kinds_fold(lead, toy, assert_same_outputs, norms_in) -> N
 
 
 def test_the_first_of_two_batch_norms_folds(toy, assert_same_outputs, norms_in) -> None:
-    """The second has no convolution in front of it any more than before."""
+    """The second has no convolution before it."""
     model = toy(conv(), layers.BatchNormalization(name="a"), layers.BatchNormalization(name="b"))
     fused = fuse_batch_norm(model)
 
@@ -244,7 +244,7 @@ def test_a_model_that_was_loaded_folds(tmp_path, toy, assert_same_outputs, norms
 
 
 def test_layers_called_elsewhere_as_well_fold(toy, assert_same_outputs, norms_in) -> None:
-    """What another model does with the same layers is no matter of this one."""
+    """Calls of the same layers in another model make no difference."""
     model = toy(layers.Conv2D(3, 3, name="conv"), layers.BatchNormalization(name="n"))
     other = model.get_layer("conv")(keras.Input((5, 5, 3)))
     model.get_layer("n")(layers.ReLU()(other))
@@ -255,7 +255,7 @@ def test_layers_called_elsewhere_as_well_fold(toy, assert_same_outputs, norms_in
 
 
 class Written(keras.Model):
-    """A model whose graph only its code knows."""
+    """A subclassed model, which has no graph."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -309,7 +309,7 @@ def test_a_functional_model_of_a_class_of_its_own_folds(
 
 
 def test_an_adapted_normalization_stays_adapted(assert_same_outputs) -> None:
-    """Normalization calculates with what it made of its weights, as EfficientNet's does."""
+    """Normalization, which EfficientNet contains, computes with copies of its weights."""
     normalization = layers.Normalization()
     normalization.adapt(np.random.default_rng(3).normal(5, 3, (64, 8, 8, 3)))
     inputs = keras.Input((8, 8, 3))
@@ -319,7 +319,7 @@ def test_an_adapted_normalization_stays_adapted(assert_same_outputs) -> None:
 
 
 def test_an_adapted_normalization_in_a_wrapped_model_stays_adapted(assert_same_outputs) -> None:
-    """TimeDistributed doesn't show what is in it."""
+    """TimeDistributed hides the layers inside it."""
     normalization = layers.Normalization()
     normalization.adapt(np.random.default_rng(3).normal(5, 3, (64, 8, 8, 3)))
     inputs = keras.Input((8, 8, 3))
@@ -379,7 +379,7 @@ def own_loss(y_true, y_pred):
 def test_a_compiled_model_folds_and_is_not_compiled(
     loss, inside, toy, assert_same_outputs, norms_in
 ) -> None:
-    """Whatever the loss, it is left behind."""
+    """The loss is not copied, whatever it is."""
     compiled = toy(normalized)
     compiled.compile("sgd", loss=loss)
     model = toy(compiled) if inside else compiled

@@ -68,7 +68,7 @@ def test_batch_norm_without_scale_or_center_folds(
 
 @pytest.mark.parametrize("axis", [-1, 3])
 def test_an_axis_counts_from_either_end(axis, toy, assert_same_outputs, norms_in) -> None:
-    """The last axis is the channels', by either number."""
+    """Both numbers of the last axis mean the channels."""
     model = toy(layers.Conv2D(4, 3), layers.BatchNormalization(axis=axis))
     fused = fuse_batch_norm(model)
 
@@ -92,7 +92,7 @@ def test_the_fold_is_calculated_in_float64(toy) -> None:
 
 
 def test_no_layer_of_any_kind_is_shared(toy, arrays, ids) -> None:
-    """Neither those that fold nor the others."""
+    """The copy has new layers, folded or not."""
     model = toy(layers.PReLU(), conv(), layers.BatchNormalization(), layers.Dense(4))
     fused = fuse_batch_norm(model)
     before = arrays(model, np.ones((1, 8, 8, 3)))[0]
@@ -190,7 +190,7 @@ def test_what_is_no_fold_stays(lead, toy, assert_same_outputs, norms_in) -> None
 
 
 def test_a_convolution_that_is_an_output_stays(randomized, assert_same_outputs, norms_in) -> None:
-    """Its own values are asked for."""
+    """The output of the convolution itself is needed."""
     inputs = keras.Input((8, 8, 3))
     x = conv()(inputs)
     model = randomized(keras.Model(inputs, [x, layers.BatchNormalization(name="n")(x)]))

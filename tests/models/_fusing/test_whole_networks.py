@@ -54,7 +54,7 @@ LARGEST = {"efficientnet_b0": 0.05}
 
 
 class Pair(NamedTuple):
-    """A network and its fused twin, with what both make of 1,100 images."""
+    """A network and its fused copy, and the outputs of both for 1,100 images."""
 
     name: str
     model: keras.Model
@@ -84,7 +84,7 @@ def pair(request, randomize, logged) -> Pair:
 def with_classifier(
     base: keras.Model, images: np.ndarray, generator: np.random.Generator
 ) -> keras.Model:
-    """Give a network of random parameters statistics that fit them, and ten balanced classes."""
+    """Give a network statistics that match its random parameters, and ten balanced classes."""
     # Statistics that don't fit multiply from layer to layer, until no number is left of an image.
     norms = [layer for layer in leaf_layers(base) if isinstance(layer, layers.BatchNormalization)]
     dropouts = [layer for layer in leaf_layers(base) if isinstance(layer, layers.Dropout)]
@@ -112,7 +112,7 @@ def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def test_only_batch_norm_behind_no_convolution_stays(pair, norms_in) -> None:
-    """None is left but DenseNet's in front of convolutions."""
+    """No BatchNorm is left, except in DenseNet before convolutions."""
     assert LEFT.get(pair.name, set()) == set(norms_in(pair.fused))
 
 
@@ -161,7 +161,7 @@ def test_the_fused_network_shares_nothing(pair, ids) -> None:
 
 
 def test_the_log_names_what_stays(pair) -> None:
-    """DenseNet's own are named, once and in one line; of the others there is nothing to say."""
+    """DenseNet's layers are listed in one line; for the other networks nothing is logged."""
     names = LEFT.get(pair.name, set())
     lines = [line.split(": ") for line in pair.log]
 

@@ -1,4 +1,4 @@
-"""Small networks, what they hold, and every kind of source of weights."""
+"""Small networks, their weights and outputs, and every kind of source of weights."""
 
 import importlib
 from pathlib import Path
@@ -21,7 +21,7 @@ def build_network(n_classes: int = 3, **options) -> keras.Model:
 
 
 def fill(model: keras.Model, seed: int = 1) -> keras.Model:
-    """Give a model weights of its own, with statistics that BatchNorm can have."""
+    """Fill a model with random weights that are valid statistics for BatchNorm."""
     generator = np.random.default_rng(seed)
     model.set_weights([generator.uniform(0.1, 1.0, x.shape) for x in model.get_weights()])
     return model
@@ -37,7 +37,7 @@ def predict(model: keras.Model) -> np.ndarray:
 
 
 def check_refused(model: keras.Model, source: object, text: str, **options) -> None:
-    """Check that a source is refused, and that the model is bit by bit what it was."""
+    """Check that a source is refused and that the model is unchanged, bit for bit."""
     before = bits_of(model)
     with pytest.raises(ValueError, match=text):
         load_weights(model, source, **options)

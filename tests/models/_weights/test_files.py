@@ -26,7 +26,7 @@ def overwritten(data: bytes) -> bytes:
 
 
 def pointer(_: bytes) -> bytes:
-    """Return what stands in the place of a file that Git LFS hasn't fetched."""
+    """Return the pointer that replaces a file that Git LFS has not fetched."""
     return b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 52147035\n"
 
 
@@ -44,7 +44,7 @@ DAMAGES = [halved, pointer, emptied, renamed_zip]
 
 @pytest.fixture
 def no_file_left_open():
-    """Let a file that a test leaves open be warned of in this test, and not in some other."""
+    """Make Python warn about open files in the test that left them open, not in a later one."""
     gc.freeze()  # what was there before needn't be looked through
     yield
     gc.collect()
@@ -87,7 +87,7 @@ class TestFiles:
     @pytest.mark.parametrize("damage", [*DAMAGES, overwritten])
     @pytest.mark.parametrize("write", [".keras", "whole .h5", ".weights.h5"], indirect=True)
     def test_a_damaged_file_of_keras(self, write, damage, network, filled, assert_refused) -> None:
-        """Whatever the reader stumbles over, the error is a ValueError that names the file."""
+        """Whatever the reader raises, the error is a ValueError that names the file."""
         path = Path(write(filled(network())))
         path.write_bytes(damage(path.read_bytes()))
 
@@ -105,7 +105,7 @@ class TestFiles:
     def test_a_damaged_state_dict(
         self, tmp_path, rng, ending, damage, network, assert_refused, write_state
     ) -> None:
-        """Whatever the reader stumbles over, the error is a ValueError that names the file."""
+        """Whatever the reader raises, the error is a ValueError that names the file."""
         state = {"conv1.conv.weight": rng.random((64, 3, 7, 7), dtype="float32")}
         path = write_state(state, tmp_path / f"state{ending}")
         path.write_bytes(damage(path.read_bytes()))
@@ -123,7 +123,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("content", [b"", b"no archive", None])
     def test_a_keras_file_that_is_none(self, tmp_path, content, network, assert_refused) -> None:
-        """The error speaks of the file, which is there, and not of one that isn't found."""
+        """The error says that the file is damaged, not that it is missing."""
         path = tmp_path / "model.keras"
         if content is None:
             zipfile.ZipFile(path, "w").close()
@@ -163,7 +163,7 @@ class TestFiles:
         assert_refused(network(), tmp_path / "model.pth", text)
 
     def test_a_file_of_no_weights(self, tmp_path, network, assert_refused) -> None:
-        """An HDF5 file of something else is told from weights of another network."""
+        """An HDF5 file without weights gets a different error than weights of another network."""
         with h5py.File(tmp_path / "data.h5", "w") as file:
             file["data"] = np.zeros(3)
 
@@ -178,7 +178,7 @@ class TestFiles:
     def test_a_package_that_is_not_installed(
         self, tmp_path, monkeypatch, ending, package, network, bits
     ) -> None:
-        """The error names the package, and the way without it."""
+        """The error names the package and a way to do without it."""
         path = tmp_path / f"state{ending}"
         path.touch()
         model = network()

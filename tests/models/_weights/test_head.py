@@ -1,4 +1,4 @@
-"""`skip_head=True` leaves out what comes after the feature maps, on both sides."""
+"""`skip_head=True` leaves out the layers after the feature maps, in the model and in the source."""
 
 import keras
 import numpy as np
@@ -39,7 +39,7 @@ def plain(n_classes: int) -> keras.Model:
 
 
 class TestHead:
-    """skip_head leaves out what comes after the feature maps, on both sides."""
+    """`skip_head=True` leaves out the layers after the feature maps, on both sides."""
 
     @every_source
     def test_a_head_of_another_size(self, write, network, filled, outputs) -> None:
@@ -56,7 +56,7 @@ class TestHead:
         np.testing.assert_array_equal(outputs(maps[0]), outputs(maps[1]))
 
     def test_a_head_of_the_same_size_is_skipped_too(self, network, filled) -> None:
-        """That its weights would fit doesn't matter."""
+        """It makes no difference that its weights would fit."""
         source, model = filled(network()), filled(network(), seed=2)
         head = model.get_layer("predictions").get_weights()
 
@@ -66,7 +66,7 @@ class TestHead:
 
     @every_source
     def test_a_source_without_a_head(self, write, network, filled) -> None:
-        """Only the model's head is named then."""
+        """The report lists only the head of the model."""
         source, model = filled(network(include_top=False)), network()
 
         report = load_weights(model, write(source), skip_head=True)
@@ -75,7 +75,7 @@ class TestHead:
 
     @every_source
     def test_a_model_without_a_head(self, write, network, filled, outputs) -> None:
-        """Only the source's head is named then, and the maps are the source's."""
+        """The report lists only the head of the source, and the feature maps are the source's."""
         source, model = filled(network()), network(include_top=False)
 
         report = load_weights(model, write(source), skip_head=True)
@@ -94,7 +94,7 @@ class TestHead:
         assert LoadedWeights(BODY, ["predictions"], ["other"]) == report
 
     def test_a_source_without_a_head_needs_it_said(self, network, filled, assert_refused) -> None:
-        """Without skip_head the head finds no weights, and the error says what to do."""
+        """Without `skip_head` the head gets no weights, and the error says what to do."""
         source, model = filled(network(include_top=False)), network()
 
         assert_refused(
@@ -102,7 +102,7 @@ class TestHead:
         )
 
     def test_a_model_without_a_head_needs_it_said(self, network, filled, assert_refused) -> None:
-        """Without skip_head the source's head finds no layer, and the error says what to do."""
+        """Without `skip_head` the source's head fits no layer, and the error says what to do."""
         source, model = filled(network()), network(include_top=False)
 
         assert_refused(
@@ -110,27 +110,27 @@ class TestHead:
         )
 
     def test_batch_norm_is_no_head(self, network, filled, assert_refused) -> None:
-        """A body with BatchNorm doesn't go into one without, and skip_head is no way around."""
+        """A body with BatchNorm does not fit one without it, even with `skip_head`."""
         source, model = filled(network()), network(batch_norm=False)
 
         text = rf"{RULE}\. Received: block1_conv1_bn, block2_conv1_bn without a layer\. {BUILD}"
         assert_refused(model, source, text, skip_head=True)
 
     def test_batch_norm_is_no_head_in_the_advice(self, network, filled, assert_refused) -> None:
-        """Where BatchNorm is too much, the advice isn't to skip the head."""
+        """If BatchNorm layers are left over, the error does not suggest `skip_head`."""
         source, model = filled(network()), network(batch_norm=False)
 
         assert_refused(model, source, rf"{RULE}.*_bn without a layer\. {BUILD}")
 
     def test_a_missing_body_is_not_skipped(self, network, filled, assert_refused) -> None:
-        """skip_head excuses no layer in front of the head."""
+        """`skip_head` does not allow missing layers before the head."""
         source, model = filled(network(filters=(4,))), network()
 
         text = rf"{RULE}\. Received: block2_conv1, block2_conv1_bn without weights\. {BUILD}"
         assert_refused(model, source, text, skip_head=True)
 
     def test_a_body_too_many_is_not_skipped(self, network, filled, assert_refused) -> None:
-        """skip_head excuses no convolution of the source."""
+        """`skip_head` does not allow convolutions of the source that fit no layer."""
         source, model = filled(network(filters=(4, 8, 16))), network()
 
         text = rf"{RULE}\. Received: block3_conv1.* without a layer\. {BUILD}"
@@ -145,7 +145,7 @@ class TestHead:
         assert ["predictions"] == report.skipped
 
     def test_nothing_but_a_head(self, filled, assert_refused) -> None:
-        """A model that is all head would load nothing, which is an error as everywhere."""
+        """Nothing would be loaded into a model that is only a head, which is an error."""
 
         def dense(n_classes):
             return keras.Sequential(
@@ -157,7 +157,7 @@ class TestHead:
 
     @pytest.mark.parametrize("write", ["model", ".keras"], indirect=True)
     def test_batch_norm_in_the_head(self, write, network, filled) -> None:
-        """BatchNorm between dense layers is part of a head; where the graph is known, it tells."""
+        """BatchNorm between dense layers is part of the head if the graph is known."""
         body = network(include_top=False)
         x = layers.GlobalAveragePooling2D()(body.output)
         x = layers.BatchNormalization(name="head_bn")(layers.Dense(5, name="head_fc")(x))
@@ -172,7 +172,7 @@ class TestHead:
     def test_dense_layers_in_the_body_of_the_source_are_no_head(
         self, write, filled, assert_refused
     ) -> None:
-        """Weights of the source's body find their layer with skip_head too, or it is refused."""
+        """Weights of the source's body must fit a layer, with `skip_head` too."""
         source, model = filled(excited(4)), plain(3)
 
         text = rf"{RULE}\. Received: gate without a layer\. {BUILD}"
@@ -182,7 +182,7 @@ class TestHead:
         ("count", "told"), [(3, "conv0, conv1, conv2"), (4, "conv0, conv1, conv2 and 1 more")]
     )
     def test_three_names_are_told(self, count, told, filled, assert_refused) -> None:
-        """And how many more there are."""
+        """The error lists three names and the number of the others."""
         model = keras.Sequential([keras.Input(SHAPE)])
         for number in range(count):
             model.add(layers.Conv2D(2, 3, name=f"conv{number}"))
@@ -192,7 +192,7 @@ class TestHead:
 
     @every_file_of_weights
     def test_auxiliary_heads(self, write, filled) -> None:
-        """GoogLeNet's auxiliary heads are heads, also in a file that tells names alone."""
+        """GoogLeNet's auxiliary heads count as heads, even in a file that holds only names."""
         x = inputs = keras.Input(SHAPE)
         x = layers.Conv2D(4, 3, name="conv")(x)
         aside = layers.GlobalMaxPooling2D()(layers.Conv2D(2, 1, name="aux1_conv")(x))
@@ -215,7 +215,7 @@ class TestHead:
         assert LoadedWeights(loaded=["conv"], skipped=[], unused=["dense"]) == report
 
     def test_a_model_that_is_a_class(self, filled, assert_refused, own) -> None:
-        """A model without a graph has no feature maps that could be seen, and the error says so."""
+        """The head of a model without a graph is unknown, and the error says so."""
         text = (
             r"^`skip_head=True` needs a functional or Sequential model, whose graph shows where "
             r"the head begins\. Received: Own, a subclassed model\.$"

@@ -1,4 +1,4 @@
-"""A model inside a model is looked into."""
+"""The layers of nested models are found."""
 
 import keras
 import numpy as np
@@ -37,7 +37,7 @@ def nested(network):
 
 
 class TestModelsInside:
-    """A model inside a model is looked into."""
+    """The layers of nested models are found."""
 
     @every_source
     def test_a_backbone_inside(self, write, network, filled, bits, nested) -> None:
@@ -60,7 +60,7 @@ class TestModelsInside:
 
     @files_of_keras
     def test_one_layer_inside(self, write, filled, bits) -> None:
-        """A model inside of a single layer with weights is looked into as any other."""
+        """A nested model with a single weighted layer is no exception."""
 
         def with_one_layer():
             inputs = keras.Input(SHAPE)
@@ -97,7 +97,7 @@ class TestModelsInside:
         assert bits(source) == bits(model)
 
     def test_two_layers_of_one_name(self, network, filled, assert_refused, nested) -> None:
-        """In the model itself nothing tells which of them is meant."""
+        """If two layers of the model have the same name, the weights could belong to either."""
         text = (
             r"^Layers must have names of their own for their weights to be found\. Received: two "
             r"layers named 'block1_conv1'\. Take one of the models inside after the other\.$"
@@ -109,7 +109,7 @@ class TestModelsInside:
     def test_two_layers_of_one_name_in_the_source(
         self, write, network, filled, assert_refused, nested
     ) -> None:
-        """In the source neither may win."""
+        """Two layers of the source with the same name are an error too."""
         source = filled(nested(times=2))
 
         text = r"Received: two layers named 'block1_conv1(_bn)?'\."

@@ -1,4 +1,4 @@
-"""Files of Keras 1 and 2, which name layers in ways of their own."""
+"""Files of Keras 1 and 2, which name layers differently."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ RULE = r"^Every layer must get weights, and all weights must belong to a layer"
 
 
 def old_file(path: Path, groups: dict[str, dict[str, np.ndarray]]) -> Path:
-    """Write weights by the names of layers and their own, without any configuration."""
+    """Write weights under the names of their layers, without any configuration."""
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = np.array(list(groups), dtype="S")
         for name, weights in groups.items():
@@ -28,9 +28,9 @@ def old_file(path: Path, groups: dict[str, dict[str, np.ndarray]]) -> Path:
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one group", "in two"])
 def test_layers_of_a_model_inside_an_old_file(tmp_path, rng, together) -> None:
-    """Its group holds the weights of several layers, which their names tell; one alone is itself.
+    """The group of a nested model holds several layers; the weight names tell them apart.
 
-    The second layer is called otherwise by its group, which counts for a layer that stands alone.
+    Alone in a group, the second layer gets the name of the group, not that in its weight names.
     """
     kernels = [rng.random((3, 3, 3, 2)), rng.random((3, 3, 2, 2))]
     biases = [rng.random(2), rng.random(2)]
@@ -56,7 +56,7 @@ def test_layers_of_a_model_inside_an_old_file(tmp_path, rng, together) -> None:
 
 
 def test_layers_that_keras_1_called_by_a_path_are_layers(tmp_path, network, assert_refused) -> None:
-    """SqueezeNet's file has `fire2/squeeze1x1`, with weights called so and otherwise."""
+    """SqueezeNet's file has layers such as `fire2/squeeze1x1`, whose weights have various names."""
     zeros = np.zeros(3)
     path = old_file(
         tmp_path / "squeezenet.h5",

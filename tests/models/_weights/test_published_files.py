@@ -1,4 +1,4 @@
-"""Files of keras.applications as they are published; CNNKIT_DATA tells where they are."""
+"""Published files of keras.applications, in the folder that CNNKIT_DATA names."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ class TestPublishedFiles:
     """Files of keras.applications as they are published."""
 
     def test_mobilenet(self, bits, outputs) -> None:
-        """The result is exactly that of Keras's own loading."""
+        """The result is the same as with Keras's own loading."""
         expected = keras.applications.MobileNetV2(weights=MOBILENET, **MOBILENET_V2)
         model = keras.applications.MobileNetV2(weights=None, **MOBILENET_V2)
 

@@ -1,4 +1,4 @@
-"""What doesn't fit is an error that names it, and the model is as before."""
+"""Weights that do not fit raise an error that names them, and the model is unchanged."""
 
 import h5py
 import keras
@@ -17,7 +17,7 @@ every_source = pytest.mark.parametrize("write", [*WHOLE, *ALONE], indirect=True)
 
 
 class TestUnchanged:
-    """What doesn't fit is an error that names it, and the model is as before."""
+    """Weights that do not fit raise an error that names them, and the model is unchanged."""
 
     def test_no_name_fits(self, network, filled, assert_refused) -> None:
         """The error says that nothing at all would have been loaded."""
@@ -83,7 +83,7 @@ class TestUnchanged:
 
     @pytest.mark.parametrize("write", ["published, bytes"], indirect=True)
     def test_transposed_kernels_are_refused(self, write, network, filled, assert_refused) -> None:
-        """The first Keras wrote kernels in Theano's order too: other shapes."""
+        """Keras 1 could write kernels in Theano's order, which gives other shapes."""
         source = filled(network(include_top=False, batch_norm=False))
         path = write(source)
         with h5py.File(path, "r+") as file:
