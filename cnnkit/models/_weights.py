@@ -43,9 +43,9 @@ def load_weights(
 
     Keras's own `load_weights` either goes by the order of the layers, or by name and silently
     ignores names that do not match. Here every layer of the model must get weights, and all weights
-    of the source must belong to a layer of the model. If the source contains the configuration of its layers (a model, a
-    `.keras` file, or a whole model in `.h5`), the strides, padding and BatchNorm epsilon must match
-    too.
+    of the source must belong to a layer of the model. If the source contains the configuration of
+    its layers (a model, a `.keras` file, or a whole model in `.h5`), the strides, padding and
+    BatchNorm epsilon must match too.
 
     Args:
         model: The model to load the weights into. It is changed in place.

@@ -1,4 +1,4 @@
-"""Blocks that no peer in Keras has, against their figures written out in float64 NumPy."""
+"""Blocks that Keras lacks, against their figures computed with float64 NumPy."""
 
 import keras
 import numpy as np
@@ -59,7 +59,7 @@ def test_an_inception_module_computes_figure_2b(rng) -> None:
 
 
 def test_a_basic_block_computes_figure_5(rng) -> None:
-    """Two 3x3 convolutions with BatchNorm, ReLU between and behind the sum."""
+    """Two 3x3 convolutions with BatchNorm, and ReLU between them and after the sum."""
     whole = resnet((8, 8, 3), depth=18, stem="cifar", include_top=False)
     block = "conv2_block2"
     entry = whole.get_layer("conv2_block1_out").output

@@ -59,7 +59,7 @@ class TestAuxiliaryOutputs:
 
     @pytest.mark.parametrize("number", [1, 2])
     def test_a_head_is_as_the_paper_says(self, number, symbolic) -> None:
-        """Both hidden layers are rectified, 70 % are dropped, and softmax comes last."""
+        """ReLU in both hidden layers, dropout of 70 %, and softmax at the end."""
         model = symbolic(googlenet, aux_outputs=True)
         conv, fc, dropout, predictions = (
             model.get_layer(f"aux{number}_{part}")
@@ -74,7 +74,7 @@ class TestAuxiliaryOutputs:
         )
 
     def test_the_main_output_comes_first(self, symbolic) -> None:
-        """The outputs are the main one, that at 4a and that at 4d."""
+        """The outputs are the main one, the one after 4a and the one after 4d."""
         model = symbolic(googlenet, (96, 96, 3), 7, aux_outputs=True)
 
         names = [x._keras_history.operation.name for x in model.outputs]
@@ -83,7 +83,7 @@ class TestAuxiliaryOutputs:
 
     @pytest.mark.parametrize("variant", ["batch_norm", "torchvision"])
     def test_other_variants_normalize_in_the_heads_too(self, variant, symbolic) -> None:
-        """The convolution of a head has BatchNorm where all the others have."""
+        """The convolution of a head has BatchNorm if all the others have it."""
         model = symbolic(googlenet, (96, 96, 3), aux_outputs=True, variant=variant)
 
         steps = ("aux1_conv_bn", "aux1_flatten", "aux2_conv_bn", "aux2_flatten")
@@ -98,7 +98,7 @@ class TestAuxiliaryOutputs:
         assert 3 * ["linear"] == [model.get_layer(name).activation.__name__ for name in heads]
 
     def test_the_main_output_is_that_without_heads(self, with_heads, rng) -> None:
-        """The network up to its first output is the plain one."""
+        """The network up to its first output equals the plain network."""
         plain = googlenet((80, 80, 3), 4)
         load_weights(plain, keras.Model(with_heads.inputs, with_heads.outputs[0]))
         images = rng.standard_normal((2, 80, 80, 3)).astype("float32")
@@ -140,7 +140,7 @@ class TestAuxiliaryOutputs:
         assert [True, False, False, True] == moved
 
     def test_heads_need_the_head(self) -> None:
-        """Without the main head there are none beside it."""
+        """Auxiliary heads cannot be built without the main head."""
         text = (
             r"^`aux_outputs=True` needs include_top=True, because the auxiliary classifiers are "
             r"heads too\. Received: include_top=False\.$"
@@ -151,7 +151,7 @@ class TestAuxiliaryOutputs:
 
     @pytest.mark.parametrize("shape", [(None, None, 3), (96, None, 3), (None, 96, 3)])
     def test_heads_need_height_and_width(self, shape) -> None:
-        """Their dense layers have a weight for each place."""
+        """Their dense layers follow flattened feature maps."""
         text = (
             r"^`input_shape` must give height and width for aux_outputs=True, because the "
             r"auxiliary classifiers flatten feature maps\. "
@@ -163,7 +163,7 @@ class TestAuxiliaryOutputs:
 
     @pytest.mark.parametrize("shape", [(79, 80, 3), (80, 79, 3)])
     def test_heads_need_80_pixels(self, shape) -> None:
-        """The error says the least size."""
+        """The error names the smallest size."""
         text = (
             r"^`input_shape` must be at least 80 pixels high and wide for this network\. "
             rf"Received: input_shape=\({shape[0]}, {shape[1]}, 3\)\. Enlarge the images"
@@ -174,7 +174,7 @@ class TestAuxiliaryOutputs:
 
     @pytest.mark.parametrize("variant", ["paper", "batch_norm", "torchvision"])
     def test_80_pixels_are_enough(self, variant, symbolic) -> None:
-        """At the least size a head has one place left."""
+        """At the smallest size, the feature maps of a head are 1x1."""
         model = symbolic(googlenet, (80, 80, 3), aux_outputs=True, variant=variant)
 
         assert (None, 1, 1, 512) == model.get_layer("aux1_pool").output.shape
@@ -194,7 +194,7 @@ class TestWeightsWithAuxiliaryHeads:
 
     @pytest.mark.parametrize("kind", ["model", ".keras", ".weights.h5"])
     def test_they_go_into_a_plain_network(self, kind, with_heads, tmp_path) -> None:
-        """Convolutions of the extra heads are heads too."""
+        """Convolutions of the auxiliary heads belong to the head too."""
         model = googlenet((96, 96, 3), 3)
         report = load_weights(model, self.written(kind, with_heads, tmp_path), skip_head=True)
 
@@ -204,14 +204,14 @@ class TestWeightsWithAuxiliaryHeads:
         np.testing.assert_equal(expected, model.get_layer("inception_5b_1x1").get_weights())
 
     def test_a_plain_network_goes_into_one_with_heads(self, with_heads) -> None:
-        """All heads of the new network stay fresh."""
+        """All heads of the new network keep their random weights."""
         report = load_weights(with_heads, googlenet((96, 96, 3), 3), skip_head=True)
 
         assert {"aux1_conv", "aux2_predictions", "predictions"} <= set(report.skipped)
         assert ["predictions"] == report.unused
 
     def test_the_first_output_alone_is_the_plain_network(self, with_heads) -> None:
-        """So its head can be kept where the classes are the same."""
+        """With the same classes, the main head can be loaded."""
         model = googlenet((80, 80, 3), 4)
         report = load_weights(model, keras.Model(with_heads.inputs, with_heads.outputs[0]))
 

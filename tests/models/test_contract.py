@@ -1,4 +1,4 @@
-"""What every builder must do, whatever it builds."""
+"""The contract of all builders."""
 
 import re
 import subprocess
@@ -73,7 +73,7 @@ def outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_networks() -> Iterator[None]:
-    """Let the networks go with the module, or each collection of garbage looks through them."""
+    """Free the networks after the module, because they slow down every garbage collection."""
     yield
     ready.cache_clear()
 
@@ -95,13 +95,13 @@ def test_the_output_is_a_probability_for_each_class(name, images, symbolic) -> N
 
 @every_name
 def test_classifier_activation_none_gives_logits(name) -> None:
-    """The last layer is linear if asked for."""
+    """The last layer is then linear."""
     assert ready(name).layers[-1].activation is keras.activations.linear
 
 
 @every_builder
 def test_one_sigmoid_unit_tells_two_classes(build, symbolic) -> None:
-    """It is the other way to write two classes."""
+    """A single sigmoid unit can represent two classes."""
     model = symbolic(build, (32, 32, 3), 1, classifier_activation="sigmoid")
 
     assert (None, 1) == model.output_shape
@@ -133,7 +133,7 @@ def test_without_top_the_model_ends_with_feature_maps(name, symbolic) -> None:
     ],
 )
 def test_without_top_the_maps_can_be_pooled(name, pooling, kind, symbolic) -> None:
-    """The model ends with a vector; what is in front is as without pooling."""
+    """The model ends with a vector, pooled from feature maps."""
     model = symbolic(BUILDERS[name], (32, 32, 3), include_top=False, pooling=pooling)
 
     assert kind is type(model.layers[-1])
@@ -145,7 +145,7 @@ def test_without_top_the_maps_can_be_pooled(name, pooling, kind, symbolic) -> No
     ("pooling", "shape"), [("flatten", (4, 4, 64)), ("avg", (64,)), ("max", (64,))]
 )
 def test_without_top_simple_cnn_ends_with_maps_or_what_is_pooled_of_them(pooling, shape) -> None:
-    """Flattening leads to dense layers, which are not there."""
+    """Feature maps are not flattened without dense layers."""
     model = simple_cnn((32, 32, 3), 7, include_top=False, pooling=pooling)
 
     assert (None, *shape) == model.output_shape
@@ -162,7 +162,7 @@ def test_without_top_simple_cnn_ends_with_maps_or_what_is_pooled_of_them(pooling
     ],
 )
 def test_what_makes_no_simple_cnn_is_refused(options, error, message) -> None:
-    """A number in place of a list, nothing to convolve with, a function that can't know."""
+    """A number in place of a list, zero filters, and a function that is not a layer."""
     with pytest.raises(error, match=message):
         simple_cnn((32, 32, 3), 7, **options)
 
@@ -170,7 +170,7 @@ def test_what_makes_no_simple_cnn_is_refused(options, error, message) -> None:
 @every_family
 @pytest.mark.parametrize("include_top", [False, True])
 def test_an_unknown_pooling_is_refused(name, include_top, symbolic) -> None:
-    """A misspelt one would be ignored where it isn't needed."""
+    """A misspelled pooling is an error even if it would not be used."""
     with pytest.raises(ValueError, match=r"`pooling` must be one of .*Received: pooling='gap'"):
         symbolic(BUILDERS[name], (32, 32, 3), 7, include_top=include_top, pooling="gap")
 
@@ -192,7 +192,7 @@ def test_height_and_width_may_be_left_open(name, symbolic) -> None:
     ("name", "channels"), [*((name, 1) for name in FAMILIES), ("simple_cnn", 4)]
 )
 def test_images_of_several_sizes_and_of_other_channels_are_taken(name, channels, rng) -> None:
-    """One channel or four, wide and tall, by one network whose height and width are open."""
+    """Images have one channel or four, and are wide or tall, if height and width are None."""
     model = BUILDERS[name]((None, None, channels), 7, **OPEN.get(name, {}))
     probabilities = np.concatenate(
         [outputs(model, rng.random((2, *size, channels))) for size in [(48, 33), (32, 40)]]
@@ -204,7 +204,7 @@ def test_images_of_several_sizes_and_of_other_channels_are_taken(name, channels,
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "none"])
 def test_scaling_inside_equals_scaling_outside(mode, rng) -> None:
-    """A model with `mode=` does to raw pixels what `scale` would do before."""
+    """A model with `mode=` scales raw pixels as `scale` does."""
     options = {"classifier_activation": None}  # a softmax would hide small differences
     plain = simple_cnn((32, 32, 3), 7, **options)
     scaling = simple_cnn((32, 32, 3), 7, mode=mode, **options)
@@ -229,7 +229,7 @@ def test_every_builder_scales_inside(name, images, symbolic) -> None:
 # Of the others googlenet trains in test_auxiliary_outputs.py, and the rest have the same blocks.
 @pytest.mark.parametrize("name", [*FAMILIES, "resnet50"])
 def test_trainable_weights_train_and_frozen_ones_do_not(name, rng) -> None:
-    """A step of Adam changes every trainable weight, and no other, nor any statistic."""
+    """A step of Adam changes every trainable weight and no frozen one."""
     model = BUILDERS[name]((32, 32, 3), 3, mode="unit")
     weighted = [layer for layer in model.layers if layer.weights]
     for layer in weighted[1::3]:
@@ -263,7 +263,7 @@ for path in folder.glob("*.keras"):
 
 
 def small_models() -> dict[str, keras.Model]:
-    """Return what else goes into a file: the other way to scale, other layers, our pooling."""
+    """Return models with other layers: the other kind of scaling, and min pooling."""
     inputs = keras.Input((32, 32, 3))
     options = {"mode": "caffe", "batch_norm": True, "separable": True, "l2": 1e-4, "dropout": 0.5}
     return {
@@ -289,7 +289,7 @@ def test_saved_models_open_where_cnnkit_is_not_installed(tmp_path: Path, images)
 
 @every_builder
 def test_a_network_is_made_of_nothing_but_keras(build, symbolic) -> None:
-    """What a file of it names, layers, initializers and policies, are classes of Keras."""
+    """All classes that a saved network names are classes of Keras."""
     description = symbolic(build, (32, 32, 3), 7, mode="torch").to_json()
 
     assert {"keras"} == {name.split(".")[0] for name in re.findall(MODULE, description)}
@@ -317,7 +317,7 @@ def test_an_exported_model_serves_the_same_outputs(name, tmp_path: Path, images)
 @pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning")
 @every_family
 def test_an_onnx_file_gives_the_same_outputs(name, tmp_path: Path, images) -> None:
-    """Each family can leave TensorFlow; the batch stays open."""
+    """Each family can be exported to ONNX, with a batch of any size."""
     pytest.importorskip("tf2onnx")
     runtime = pytest.importorskip("onnxruntime")
     expected = outputs(ready(name), images)  # Keras wants a call before it exports to ONNX
@@ -332,7 +332,7 @@ def test_an_onnx_file_gives_the_same_outputs(name, tmp_path: Path, images) -> No
 
 @pytest.fixture
 def set_policy() -> Iterator[Callable[[str], None]]:
-    """Return what sets the policy for the types of layers, and set the present one again after."""
+    """Return a function that sets the dtype policy, and restore the policy afterwards."""
     before = keras.config.dtype_policy()
     yield keras.config.set_dtype_policy
     keras.config.set_dtype_policy(before)
@@ -340,7 +340,7 @@ def set_policy() -> Iterator[Callable[[str], None]]:
 
 @every_builder
 def test_mixed_precision_is_inside_only(build, set_policy, symbolic) -> None:
-    """Convolutions calculate in half precision; pixels are scaled and classes told in float32."""
+    """Convolutions compute in half precision; scaling and the last layer in float32."""
     set_policy("mixed_bfloat16")
     model = symbolic(build, (32, 32, 3), 7, mode="torch")
     convolutions = {
@@ -359,7 +359,7 @@ def test_mixed_precision_is_inside_only(build, set_policy, symbolic) -> None:
 def test_outputs_in_mixed_precision_are_near_the_exact_ones(
     name, half, largest, set_policy, images, symbolic
 ) -> None:
-    """They are float32, and far from it by no more than half precision's rounding adds up to."""
+    """The outputs are float32 and differ only by the rounding of half precision."""
     expected = outputs(ready(name), images)
     set_policy(f"mixed_{half}")
     options = {"mode": "torch", "classifier_activation": None}
@@ -372,7 +372,7 @@ def test_outputs_in_mixed_precision_are_near_the_exact_ones(
 
 
 def test_caffe_scaling_is_exact_in_mixed_precision(set_policy, images) -> None:
-    """Half of float32 can't hold pixels minus a mean of 103.939."""
+    """bfloat16 cannot represent pixels minus a mean of 103.939."""
     set_policy("mixed_bfloat16")
     model = simple_cnn((32, 32, 3), 4, mode="caffe")
     scaled = keras.Model(model.input, model.get_layer("scale_caffe").output)
@@ -382,7 +382,7 @@ def test_caffe_scaling_is_exact_in_mixed_precision(set_policy, images) -> None:
 
 @every_builder
 def test_layer_names_are_unique(build, symbolic) -> None:
-    """Weights can be found by them."""
+    """`load_weights` finds layers by name."""
     names = [layer.name for layer in leaf_layers(symbolic(build, (32, 32, 3), 7, mode="torch"))]
 
     assert sorted(set(names)) == sorted(names)
@@ -390,7 +390,7 @@ def test_layer_names_are_unique(build, symbolic) -> None:
 
 @every_family
 def test_two_of_a_family_stand_in_one_model_by_name(name, symbolic, no_values) -> None:
-    """They differ in the model's name."""
+    """The names of the two models tell them apart."""
     titles = ["left", "right"]
     two = [symbolic(BUILDERS[name], (32, 32, 3), 4, name=title) for title in titles]
     inputs = keras.Input((32, 32, 3))
@@ -405,7 +405,7 @@ def test_two_of_a_family_stand_in_one_model_by_name(name, symbolic, no_values) -
     "name", [pytest.param(n, marks=() if n == "simple_cnn" else pytest.mark.slow) for n in FAMILIES]
 )
 def test_a_file_keeps_the_weights_of_two_of_a_family_apart(name, tmp_path: Path, images) -> None:
-    """Each of the two has its own outputs after opening."""
+    """Both have the same outputs as before saving."""
     first, second = (
         BUILDERS[name]((32, 32, 3), 4, name=title, classifier_activation=None)
         for title in ("left", "right")
@@ -437,14 +437,14 @@ def test_n_classes_below_one_is_refused(name, n_classes, symbolic) -> None:
 
 @every_family
 def test_n_classes_of_another_type_is_refused(name, symbolic) -> None:
-    """The number of classes is no fraction."""
+    """The number of classes is a whole number."""
     with pytest.raises(TypeError, match=r"`n_classes` must be a whole number. Received: n_cl.*2.5"):
         symbolic(BUILDERS[name], (32, 32, 3), 2.5)
 
 
 @every_builder
 def test_an_unknown_mode_is_refused(build) -> None:
-    """A mode must be one of the table's."""
+    """A mode must be in the table."""
     with pytest.raises(ValueError, match=r"`mode` must be one of .*Received: mode='torh'. Did you"):
         build((32, 32, 3), 3, mode="torh")
 
@@ -472,7 +472,7 @@ def test_an_input_too_small_is_refused_with_the_least_size(name, smaller) -> Non
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_the_least_size_is_large_enough(name, symbolic) -> None:
-    """At least one place is left at the end."""
+    """The last feature maps are at least 1x1."""
     shape = (LEAST_SIZES[name], LEAST_SIZES[name], 3)
     model = symbolic(BUILDERS[name], shape, 7, include_top=False)
 
@@ -481,7 +481,7 @@ def test_the_least_size_is_large_enough(name, symbolic) -> None:
 
 @every_builder
 def test_a_mode_of_three_channels_refuses_grayscale(build) -> None:
-    """The ImageNet statistics are those of RGB."""
+    """The ImageNet statistics are for RGB images."""
     with pytest.raises(
         ValueError, match=r"`mode='torch'` scales each of three RGB.*images with 1 channel"
     ):

@@ -1,4 +1,4 @@
-"""GoogLeNet against the paper: its table, its head, and BatchNorm behind each convolution."""
+"""GoogLeNet against the paper: its table, its head, and BatchNorm after each convolution."""
 
 import keras
 import numpy as np
@@ -30,7 +30,7 @@ class TestPaper:
 
     @pytest.mark.parametrize("title", TITLES)
     def test_a_module_has_the_weights_of_its_row(self, inception_table, paper, title) -> None:
-        """Kernels and biases of the six convolutions are as many as the table's figures give."""
+        """The number of weights follows from the numbers in the table."""
         channels, ones, reduce3, threes, reduce5, fives, pool = inception_table[title]
         layers = [layer for layer in paper.layers if layer.name.startswith(f"inception_{title}_")]
 
@@ -51,12 +51,12 @@ class TestPaper:
         ],
     )
     def test_the_stem_and_the_head_have_their_weights(self, paper, name, expected) -> None:
-        """What stands around the modules has the weights that the table's figures give."""
+        """The layers around the modules have the numbers of weights that follow from the table."""
         assert expected == paper.get_layer(name).count_params()
 
     @pytest.mark.parametrize("number", range(1, 9))
     def test_modules_stand_in_the_order_of_the_table(self, paper, number) -> None:
-        """A module takes what the module before it gives, or what the pool between makes of it."""
+        """The input of a module is the module before it, or the pool between them."""
         pools = {"4a": "pool3_3x3_s2", "5a": "pool4_3x3_s2"}
         title = self.TITLES[number]
         source = pools.get(title, f"inception_{self.TITLES[number - 1]}")
@@ -86,10 +86,10 @@ def batch_norm(symbolic):
 
 
 class TestBatchNorm:
-    """`variant="batch_norm"` is the paper's network with BatchNorm behind each convolution."""
+    """`variant="batch_norm"` is the paper's network with BatchNorm after each convolution."""
 
     def test_batch_norm_and_relu_follow_every_convolution(self, batch_norm) -> None:
-        """Behind a convolution stands BatchNorm of epsilon 1e-3, and behind that ReLU."""
+        """BatchNorm with an epsilon of 1e-3 follows each convolution, and then ReLU."""
         convolutions = [x.name for x in batch_norm.layers if isinstance(x, keras.layers.Conv2D)]
         found = [
             (
@@ -105,7 +105,7 @@ class TestBatchNorm:
         assert [(1e-3, [name], "relu", [f"{name}_bn"]) for name in convolutions] == found
 
     def test_no_convolution_is_used_but_through_its_batch_norm(self, batch_norm) -> None:
-        """Neither the bare convolution nor BatchNorm without ReLU goes on."""
+        """No other layer uses the output of a convolution or of a BatchNorm."""
         ours = {x.name for x in batch_norm.layers if isinstance(x, keras.layers.Conv2D)}
         bare = ours | {f"{name}_bn" for name in ours}
         others = [x.name for x in batch_norm.layers if not x.name.endswith(("_bn", "_relu"))]
@@ -115,14 +115,14 @@ class TestBatchNorm:
     def test_the_parameters_are_the_papers_without_biases(
         self, inception_table, batch_norm
     ) -> None:
-        """A bias goes and four figures of BatchNorm come for each channel of a convolution."""
+        """Each channel has four weights of BatchNorm in place of a bias."""
         channels = 64 + 64 + 192 + sum(sum(row[1:]) for row in inception_table.values())
 
         assert 6_998_552 + (4 - 1) * channels == batch_norm.count_params()
         assert 6_998_552 + (2 - 1) * channels == count(batch_norm.trainable_weights)
 
     def test_shapes_are_the_papers(self, batch_norm, symbolic) -> None:
-        """The maps of every layer that both variants have are of one shape."""
+        """Layers of both variants have the same output shapes."""
         paper = {
             layer.name: layer.output.shape
             for layer in symbolic(googlenet, n_classes=1000).layers[1:]
@@ -151,13 +151,13 @@ class TestTooSmall:
 
     @pytest.mark.parametrize("variant", ["paper", "batch_norm", "torchvision"])
     def test_32_pixels_are_enough(self, variant, symbolic) -> None:
-        """At the least size one place is left in the end."""
+        """At the smallest size, the last feature maps are 1x1."""
         model = symbolic(googlenet, (32, 32, 3), include_top=False, variant=variant)
 
         assert (None, 1, 1, 1024) == model.output_shape
 
     @pytest.mark.parametrize("shape", [(31, 32, 3), (32, 31, 3)])
     def test_31_pixels_are_refused(self, shape) -> None:
-        """The error says the least size."""
+        """The error names the smallest size."""
         with pytest.raises(ValueError, match=r"^`input_shape` must be at least 32 pixels high"):
             googlenet(shape)

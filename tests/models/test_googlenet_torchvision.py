@@ -19,7 +19,7 @@ def outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def torch_googlenet(nn, table) -> object:
-    """Write torchvision's network in PyTorch, for 10 classes, in inference."""
+    """Return torchvision's network in PyTorch, for 10 classes, in inference mode."""
     import torch
 
     class BasicConv2d(nn.Module):
@@ -73,7 +73,7 @@ def torch_googlenet(nn, table) -> object:
 
 @pytest.fixture(scope="module")
 def reference(inception_table, torchvision_state):
-    """Return what PyTorch computes of images `(batch, height, width, 3)`."""
+    """Return a function that gives PyTorch's outputs for `(batch, height, width, 3)` images."""
     torch = pytest.importorskip("torch")
     network = torch_googlenet(torch.nn, inception_table)
     network.load_state_dict(
@@ -139,7 +139,7 @@ class TestTorchvision:
         )
 
     def test_parameters_are_torchvisions(self, symbolic) -> None:
-        """It has 6,624,904 parameters that train at 1000 classes."""
+        """It has 6,624,904 trainable parameters with 1000 classes."""
         model = symbolic(googlenet, n_classes=1000, variant="torchvision")
 
         assert 6_624_904 == count(model.trainable_weights)
@@ -156,7 +156,7 @@ class TestTorchvision:
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-7)
 
     def test_auxiliary_outputs_are_not_loaded(self, torchvision, torch_file, rng) -> None:
-        """As the docstring says, the weights are taken and the auxiliary heads start fresh."""
+        """The weights are loaded, and the auxiliary heads are initialized randomly."""
         with_heads = googlenet(
             (96, 96, 3),
             variant="torchvision",

@@ -388,7 +388,7 @@ class TestFiles:
         np.testing.assert_array_equal(outputs(saved, images), outputs(model, images))
 
     def test_a_path_may_be_text(self, files) -> None:
-        """Text and a Path are one."""
+        """A path may be a str or a Path."""
         saved, path = files(NETWORKS["vgg11"])
 
         model = NETWORKS["vgg11"](weights=str(path))

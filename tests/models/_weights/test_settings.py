@@ -1,4 +1,4 @@
-"""Settings that change what the same weights compute must agree, where the source tells them."""
+"""Settings that change what the same weights compute must match, if the source contains them."""
 
 import re
 
@@ -18,7 +18,7 @@ every_file_of_weights = pytest.mark.parametrize("write", ALONE, indirect=True)
 
 
 def later_strides(layer: keras.Layer) -> keras.Layer:
-    """Copy a layer of ResNet's first version into the later one, with the stride in the 3x3."""
+    """Copy a layer for the later version of ResNet, which has the stride in the 3x3 convolution."""
     config = layer.get_config()
     if re.search(r"_[12]_conv$", layer.name):
         config["strides"] = 2 if layer.name.endswith("_2_conv") else 1
@@ -35,7 +35,7 @@ def one_layer(layer: keras.Layer, channels: int = 4) -> keras.Model:
 
 
 class TestSettings:
-    """Settings that change what the same weights compute must agree where the source tells them."""
+    """Settings that change the outputs must match, if the source contains them."""
 
     @every_whole_source
     def test_the_strides_of_another_resnet(self, write, filled, assert_refused) -> None:
@@ -52,7 +52,7 @@ class TestSettings:
 
     @every_file_of_weights
     def test_a_file_of_weights_tells_no_strides(self, write, filled, bits) -> None:
-        """What a file doesn't tell can't be compared."""
+        """A file without configuration gives nothing to compare."""
         source = filled(block())
         model = keras.models.clone_model(block(), clone_function=later_strides)
 
@@ -113,7 +113,7 @@ class TestSettings:
     @every_whole_source
     @pytest.mark.parametrize(("ours", "theirs"), [(1e-5, 1.001e-5), (1.001e-5, 1e-5)])
     def test_an_epsilon_as_good_as_the_same(self, write, ours, theirs, filled, bits) -> None:
-        """The 1e-5 of torchvision and the 1.001e-5 of keras.applications are one."""
+        """The 1e-5 of torchvision and the 1.001e-5 of keras.applications count as the same."""
         model, source = (
             filled(one_layer(layers.BatchNormalization(epsilon=epsilon, name="bn")), seed)
             for seed, epsilon in enumerate((ours, theirs))
@@ -124,13 +124,13 @@ class TestSettings:
         assert bits(source) == bits(model)
 
     def test_settings_of_a_skipped_head_do_not_matter(self, network, filled) -> None:
-        """What isn't loaded isn't compared."""
+        """Layers that are not loaded are not compared."""
         source, model = filled(network()), network(classifier_activation=None)
 
         assert HEAD == load_weights(model, source, skip_head=True).skipped
 
     def test_logits_take_the_weights_of_a_softmax(self, network, filled, bits) -> None:
-        """The last activation and dropout are the user's own affair."""
+        """The last activation and dropout are not compared."""
         source, model = filled(network()), network(classifier_activation=None, dropout=0)
 
         load_weights(model, source)

@@ -50,7 +50,7 @@ class TestSources:
     def test_a_compiled_and_trained_model_is_a_source(
         self, write, rng, network, filled, outputs
     ) -> None:
-        """What the optimizer keeps is no weight of a layer."""
+        """The state of the optimizer is ignored."""
         source, model = filled(network()), network()
         source.compile("adam", "categorical_crossentropy", run_eagerly=True)
         source.train_on_batch(rng.random((2, *SHAPE)), np.eye(3)[:2])
@@ -88,7 +88,7 @@ class TestSources:
 
     @pytest.mark.parametrize("write", [".weights.h5"], indirect=True)
     def test_a_residual_network(self, write, filled, outputs) -> None:
-        """Shortcuts are no obstacle: layers go by name."""
+        """Layers are matched by name, so shortcuts are no obstacle."""
         source, model = (resnet((32, 32, 3), 3, depth=18, stem="cifar") for _ in range(2))
 
         report = load_weights(model, write(filled(source)))
@@ -98,7 +98,7 @@ class TestSources:
 
     @every_source
     def test_weights_go_by_name_and_not_by_order(self, write, filled, outputs) -> None:
-        """Layers of one shape that stand in another order get their own weights."""
+        """Layers of the same shape in a different order get their own weights."""
 
         def branches(names):
             inputs = keras.Input(SHAPE)
@@ -114,7 +114,7 @@ class TestSources:
 
     @every_source
     def test_names_that_keras_numbers(self, write, filled) -> None:
-        """Names such as conv2d_7 are names as all others, whatever their place in the file."""
+        """Names such as conv2d_7 are names like all others, whatever their order in the file."""
 
         def numbered(first, second):
             x = inputs = keras.Input((8, 8, 3))
@@ -135,7 +135,7 @@ class TestSources:
 
     @every_source
     def test_names_that_keras_has_numbered_on(self, write, filled, assert_refused) -> None:
-        """Where a second model's numbers are others, nothing goes by order or by half."""
+        """If Keras numbered the second model differently, nothing is loaded."""
 
         def numbered(start):
             names = [f"conv2d_{number}" for number in range(start, start + 3)]
@@ -179,7 +179,7 @@ class TestSources:
 
     @every_source
     def test_normalization_works_with_what_was_loaded(self, write, rng, outputs) -> None:
-        """A Normalization layer, as EfficientNet has, keeps a copy of its weights to work with."""
+        """A Normalization layer, as in EfficientNet, computes with copies of its weights."""
 
         def scaled():
             x = inputs = keras.Input(SHAPE)
@@ -204,7 +204,7 @@ class TestSources:
         ids=["MultiHeadAttention", "ConvLSTM1D", "TimeDistributed"],
     )
     def test_layers_made_of_layers(self, layer, write, filled, outputs) -> None:
-        """A layer whose weights are those of layers inside it is one layer."""
+        """A layer that contains other layers counts as one layer."""
 
         def mixed():
             x = inputs = keras.Input(SHAPE)
@@ -228,7 +228,7 @@ class TestSources:
         assert bits(source) == bits(model)
 
     def test_a_path_may_be_text(self, tmp_path, network, filled, bits) -> None:
-        """Text and a Path are one."""
+        """A path may be a str or a Path."""
         source, model = filled(network()), network()
         source.save(tmp_path / "model.keras")
 
@@ -238,7 +238,7 @@ class TestSources:
 
     @pytest.mark.parametrize("write", [".weights.h5"], indirect=True)
     def test_a_file_of_more_than_ten_weights_in_a_layer(self, write, filled, bits) -> None:
-        """Numbered weights are taken by number: 10 comes after 9, not after 1."""
+        """Numbered weights are sorted by number: 10 comes after 9, not after 1."""
 
         class Many(keras.Layer):
             def build(self, _):
@@ -268,7 +268,7 @@ class TestSources:
     ],
 )
 def test_what_is_no_model_or_source_is_refused(swap, network) -> None:
-    """Swapped arguments too."""
+    """Swapped arguments are refused too."""
     model, source = swap(network())
     told = rf"Received: model={type(model).__name__}, source={type(source).__name__}\.$"
     with pytest.raises(TypeError, match=rf"^`model` must be a Keras model, and `source` .* {told}"):
@@ -276,7 +276,7 @@ def test_what_is_no_model_or_source_is_refused(swap, network) -> None:
 
 
 def test_a_loss_of_somebody_does_not_matter(tmp_path, network, filled, bits) -> None:
-    """A model's weights are read without what it was compiled with, which may be unknown here."""
+    """A file is read without compiling, because its loss may be unknown here."""
 
     def own_loss(targets, predictions):
         return keras.ops.mean((targets - predictions) ** 2)

@@ -37,7 +37,7 @@ class TestStateDicts:
     def test_every_kind_of_file(
         self, tmp_path, torchvision, torchvision_state, ending, filled, write_state
     ) -> None:
-        """Kernels are transposed to Keras's order, and BatchNorm's vectors stand in Keras's."""
+        """Kernels and the vectors of BatchNorm are put into Keras's order."""
         model = filled(torchvision)
         path = write_state(torchvision_state, tmp_path / f"googlenet{ending}")
 
@@ -68,7 +68,7 @@ class TestStateDicts:
     def test_another_precision(
         self, tmp_path, torchvision, torchvision_state, dtype, write_state
     ) -> None:
-        """The weights of a network halved or doubled in precision are converted."""
+        """Weights in float16 or float64 are converted."""
         state = {name: array.astype(dtype) for name, array in torchvision_state.items()}
 
         load_weights(torchvision, write_state(state, tmp_path / "state.npz"))
@@ -80,7 +80,7 @@ class TestStateDicts:
     def test_another_number_of_classes(
         self, tmp_path, torchvision_state, assert_refused, write_state
     ) -> None:
-        """skip_head serves here too."""
+        """`skip_head` works for state dicts too."""
         path = write_state(torchvision_state, tmp_path / "state.npz")
         model = googlenet((64, 64, 3), 3, variant="torchvision")
         text = (
@@ -93,7 +93,7 @@ class TestStateDicts:
         assert (114, ["predictions"], ["predictions"]) == (len(report.loaded), *report[1:])
 
     def test_without_a_head(self, tmp_path, torchvision_state, write_state) -> None:
-        """A state dict whose fc was taken off fits a model without a head."""
+        """A state dict without `fc` fits a model without a head."""
         state = {name: array for name, array in torchvision_state.items() if "fc" not in name}
         model = googlenet((64, 64, 3), variant="torchvision", include_top=False)
 
@@ -118,7 +118,7 @@ class TestStateDicts:
     def test_another_epsilon(
         self, tmp_path, monkeypatch, torchvision, torchvision_state, assert_refused, write_state
     ) -> None:
-        """That torchvision's googlenet has 1e-3 is known, though no file tells it."""
+        """torchvision's epsilon of 1e-3 is checked, although no file contains it."""
         path = write_state(torchvision_state, tmp_path / "state.npz")
         text = (
             r"^The weights of 'inception_5b_5x5_bn' must come from a layer with epsilon=1e-05, "
@@ -151,7 +151,7 @@ class TestStateDicts:
         assert_refused(network(), path, text)
 
     def test_another_network(self, tmp_path, network, assert_refused, write_state) -> None:
-        """Of any other state dict some names are given, and nothing is said about ResNet."""
+        """For other networks the error lists some names and does not mention ResNet."""
         state = {f"features.{number}.weight": np.zeros(3) for number in range(5)}
         text = (
             r"can be converted\. Received: a state dict with \['features\.0\.weight', "
@@ -163,7 +163,7 @@ class TestStateDicts:
     def test_more_than_googlenet(
         self, tmp_path, torchvision, torchvision_state, assert_refused, write_state
     ) -> None:
-        """A network with a part of its own is another network."""
+        """A network with an extra part is another network."""
         state = torchvision_state | {"attention.weight": np.zeros(3)}
         path = write_state(state, tmp_path / "state.npz")
 
