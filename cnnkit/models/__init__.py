@@ -1,4 +1,4 @@
-"""Classic networks and their building blocks, in plain Keras."""
+"""Classic networks and their building blocks, built from Keras layers only."""
 
 from cnnkit.models._blocks.inception import inception_module
 from cnnkit.models._blocks.pooling import min_pooling

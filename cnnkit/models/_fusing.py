@@ -20,22 +20,23 @@ Weight = NDArray[np.float64]
 def fuse_batch_norm(model: keras.Model) -> keras.Model:
     """Return a copy for inference with BatchNormalization folded into the layers before it.
 
-    In inference BatchNormalization multiplies and adds constants, and so does the convolution
-    before it: both are one. (Jacob et al., "Quantization and training of neural networks for
-    efficient integer-arithmetic-only inference", 2018, section 3.2.) A BatchNormalization stays
-    where no convolution or dense layer leads to it alone, or an activation stands between; the log
-    of `cnnkit.models` names these at level INFO.
+    In inference BatchNormalization multiplies by a constant and adds a constant. The convolution
+    before it can do the same with other weights (Jacob et al., "Quantization and training of neural
+    networks for efficient integer-arithmetic-only inference", 2018, section 3.2). A
+    BatchNormalization is kept if an activation comes between, or if its input is not the output of
+    a single convolution or dense layer that nothing else uses. The logger of `cnnkit.models` lists
+    the kept layers at level INFO.
 
     Args:
-        model: A functional or Sequential model, also with models inside; it isn't changed.
+        model: A functional or Sequential model, which may contain other models. It is not changed.
 
     Returns:
-        A functional model of the same name and layer names that shares no weights with the given
-        one and gives the same outputs but for rounding. It isn't compiled, and training it would
-        train something else.
+        A functional model with the same name and the same layer names. It shares no weights with
+        the given model and gives the same outputs up to rounding. It is not compiled, and is not
+        meant for training.
 
     Raises:
-        TypeError: If the model has no graph, as one that is a class of its own.
+        TypeError: If the model has no graph, because it is subclassed.
 
     Example:
         >>> import keras
@@ -48,20 +49,20 @@ def fuse_batch_norm(model: keras.Model) -> keras.Model:
     fused = _Copier(functional(model)).copy
     left = [layer.name for layer in leaf_layers(fused) if _is_batch_norm(layer)]
     if left:
-        _LOGGER.info("BatchNormalization that stays in %s: %s", model.name, ", ".join(left))
+        _LOGGER.info("BatchNormalization kept in %s: %s", model.name, ", ".join(left))
     return fused
 
 
 class _Copier:
-    """Copies a model, the models inside it too, and folds on the way.
+    """Copies a model and the models inside it, and folds BatchNormalization.
 
     Attributes:
-        copy: The copy.
+        copy: The copied model.
     """
 
     def __init__(self, model: keras.Model) -> None:
         self._calls = Counter(_calls(model))
-        self._twins: dict[int, Any] = {}  # by the layer that is copied
+        self._twins: dict[int, Any] = {}  # by the id of the original layer
         self.copy = self._copied(model)
 
     def _copied(self, model: keras.Model) -> keras.Model:
@@ -87,14 +88,14 @@ class _Copier:
         return cloned
 
     def _twin(self, layer: Any, norm: Any) -> Any:
-        """Return a fresh layer like another, with a bias if it takes up a BatchNormalization."""
+        """Return a new layer with the same configuration, and with a bias if `norm` is folded."""
         if is_graph(layer):
             return self._copied(layer)
         config = layer.get_config() | ({} if norm is None else {"use_bias": True})
         return type(layer).from_config(config)
 
     def _pairs(self, model: keras.Model) -> Iterator[tuple[Any, Any]]:
-        """Yield each layer that can take up a BatchNormalization, with it."""
+        """Yield each layer that a BatchNormalization can be folded into, and the latter."""
         outputs: dict[int, tuple[Any, ...]] = {}
         uses = defaultdict(list)
         for node in nodes(model):
@@ -115,12 +116,12 @@ def _give_weights(layer: Any, twin: Any, norm: Any) -> None:
         return
     twin.set_weights(layer.get_weights() if norm is None else _folded(layer, norm))
     for part, copy in zip(parts_of(layer), parts_of(twin), strict=True):
-        if isinstance(part, layers.Normalization):  # it works with copies of its weights
+        if isinstance(part, layers.Normalization):  # it computes with copies of its weights
             copy.mean, copy.variance = part.mean, part.variance
 
 
 def _calls(model: keras.Model) -> Iterator[int]:
-    """Yield each layer that is called, as often as it is, in models inside too."""
+    """Yield the id of each called layer, once for every call, in nested models too."""
     for node in nodes(model):
         yield id(node.operation)
     for layer in model.layers:
@@ -146,7 +147,7 @@ def _takes_up(layer: Any) -> bool:
 
 
 def _folded(layer: Any, norm: Any) -> list[Weight]:
-    """Return the weights of a layer that does its BatchNormalization's work as well."""
+    """Return the weights of a layer with a BatchNormalization folded into them."""
     mean, variance = (_exact(weight) for weight in (norm.moving_mean, norm.moving_variance))
     factor = 1 / np.sqrt(variance + norm.epsilon)
     factor = factor * _exact(norm.gamma) if norm.scale else factor
@@ -174,7 +175,7 @@ def _last_two(kernel: Weight, factor: Weight) -> Weight:
     return kernel * factor.reshape(kernel.shape[-2:])
 
 
-# Where the last kernel of each layer has its output channels.
+# How to multiply the last kernel of each layer type: the axis of the output channels differs.
 _KERNELS: dict[type, Callable[[Weight, Weight], Weight]] = {
     layers.Conv1D: _last_axis,
     layers.Conv2D: _last_axis,

@@ -1,5 +1,5 @@
 """GoogLeNet: Szegedy et al., "Going deeper with convolutions", 2014, arXiv:1409.4842.
-The table is the paper's table 1, the module its figure 2b.
+The table is table 1 of the paper, and the module is its figure 2b.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from cnnkit.models._blocks.ends import (
 from cnnkit.models._blocks.inception import VARIANTS, Inception, Variant, branches, convolution
 from cnnkit.models._published import check_published, start_from
 
-_STAGES = (  # a pool stands between two stages
+_STAGES = (  # a pool follows each stage but the last
     {
         "inception_3a": Inception(64, 96, 128, 16, 32, 32),  # (batch, 28, 28, 256) at 224
         "inception_3b": Inception(128, 128, 192, 32, 96, 64),  # (batch, 28, 28, 480)
@@ -41,7 +41,10 @@ _STAGES = (  # a pool stands between two stages
 )
 
 
-_AUXILIARY = ("inception_4a", "inception_4d")  # where the paper's extra classifiers stand
+_AUXILIARY = (
+    "inception_4a",
+    "inception_4d",
+)  # the paper's auxiliary classifiers follow these
 
 
 def googlenet(
@@ -60,30 +63,31 @@ def googlenet(
 ) -> keras.Model:
     """Build GoogLeNet.
 
-    The paper normalizes local responses after the first pool and the third convolution; that is
-    left out, as in all later work. `variant="batch_norm"` does better what it was for.
+    The paper applies local response normalization after the first pool and after the third
+    convolution. It is left out here, as in all later work; `variant="batch_norm"` serves the same
+    purpose better.
 
     Args:
-        input_shape: `(height, width, channels)`, at least 32 pixels a side, 80 with
-            `aux_outputs=True`; height and width may be None.
-        n_classes: Number of classes, the units of the last layer.
-        variant: `"paper"`; `"batch_norm"`, with BatchNorm behind each convolution; or
-            `"torchvision"`, the network that torchvision's published weights belong to: BatchNorm,
-            3x3 kernels in the 5x5 branch (pytorch/vision#906), PyTorch's padding, and a 2x2 pool
-            in front of stage 5. Those weights want `mode="tf"`.
-        aux_outputs: If True, add the paper's two auxiliary classifiers, at 4a and 4d. The model has
-            three outputs, the main one first, to be compiled with
-            `loss_weights=[1, 0.3, 0.3]`. Those of torchvision's variant are the paper's too.
-            They start fresh: `weights` are for the network without them.
-        dropout: Rate after pooling; the paper's is 0.4, torchvision's 0.2.
-        include_top: If False, end with the last feature maps.
-        pooling: For `include_top=False`: None, `"avg"` or `"max"`.
+        input_shape: `(height, width, channels)`, at least 32 pixels a side; height and width may
+            be None. With `aux_outputs=True` they must be given, and be at least 80.
+        n_classes: Number of classes, which is the number of units of the last layer.
+        variant: `"paper"`; `"batch_norm"`, with BatchNorm after each convolution; or
+            `"torchvision"`, the network of torchvision's published weights: BatchNorm, 3x3 kernels
+            in the 5x5 branch (pytorch/vision#906), PyTorch's padding, and a 2x2 pool before
+            stage 5. These weights need `mode="tf"`.
+        aux_outputs: If True, add the paper's two auxiliary classifiers after modules 4a and 4d, in
+            every variant. The model then has three outputs, the main one first. Compile it with
+            `loss_weights=[1, 0.3, 0.3]`. The auxiliary classifiers are always initialized
+            randomly, because `weights` belongs to the network without them.
+        dropout: Dropout rate after pooling. The paper uses 0.4, torchvision 0.2.
+        include_top: If False, leave out the head: the model ends with the last feature maps.
+        pooling: Global pooling with `include_top=False`: None, `"avg"` or `"max"`.
         classifier_activation: Activation of the last layer; None for logits.
-        weights: None for fresh ones, or a file for `load_weights`. keras.applications publishes
-            none for this network.
-        mode: Scaling inside the network, a mode of `cnnkit.preprocess.scale`; `"none"` if the
-            data is scaled outside.
-        name: Name of the model, `cnnkit_googlenet` by default.
+        weights: None for random initialization, or the path of a file for `load_weights`.
+            keras.applications publishes no weights for this network.
+        mode: Scaling mode of `cnnkit.preprocess.scale` that the network applies to its input;
+            `"none"` if the images are scaled beforehand.
+        name: Name of the model. By default `cnnkit_googlenet`.
 
     Returns:
         A functional model from `(batch, height, width, channels)` to `(batch, n_classes)`, or to a
@@ -103,8 +107,8 @@ def googlenet(
     _check_aux(aux_outputs, include_top, input_shape)
     check_published(
         weights,
-        "published for other networks only; for this one torchvision has a file, "
-        "googlenet-1378be20.pth, whose path can be given with variant='torchvision'",
+        "not available for GoogLeNet, but torchvision publishes the file "
+        "googlenet-1378be20.pth, whose path can be passed with variant='torchvision'",
         available=False,
         received="weights='imagenet'",
         input_shape=input_shape,
@@ -149,14 +153,14 @@ def _pool(x: Any, number: int, kind: Variant, size: int = 3) -> Any:
     name = f"pool{number}_{size}x{size}_s2"
     if not kind.torch_padding:
         return layers.MaxPooling2D(size, strides=2, padding="same", name=name)(x)
-    # PyTorch's ceil mode lets the last window begin inside: a row of zeros on the far side, which
-    # are never larger than what comes out of a ReLU.
+    # PyTorch's ceil mode adds a last window that may extend past the edge. Zeros at the bottom and
+    # on the right have the same effect, because outputs of a ReLU are never smaller.
     x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"pool{number}_pad")(x)
     return layers.MaxPooling2D(size, strides=2, name=name)(x)
 
 
 def _auxiliary(x: Any, kind: Variant, name: str, classify_as: Callable[..., Any]) -> Any:
-    """Classify by feature maps from the middle, as in the paper's section 5."""
+    """Add a classifier to feature maps in the middle, as in section 5 of the paper."""
     x = layers.AveragePooling2D(5, strides=3, name=f"{name}_pool")(x)  # (batch, 4, 4, 512) at 224
     x = convolution(x, 128, 1, f"{name}_conv", kind)
     x = layers.Flatten(name=f"{name}_flatten")(x)
@@ -167,13 +171,13 @@ def _auxiliary(x: Any, kind: Variant, name: str, classify_as: Callable[..., Any]
 def _check_aux(aux_outputs: bool, include_top: bool, input_shape: Sequence[int | None]) -> None:
     if aux_outputs and not include_top:
         msg = (
-            "`aux_outputs=True` needs include_top=True: they are heads beside the head. "
-            "Received: include_top=False."
+            "`aux_outputs=True` needs include_top=True, because the auxiliary classifiers are "
+            "heads too. Received: include_top=False."
         )
         raise ValueError(msg)
     if aux_outputs and None in tuple(input_shape):
         msg = (
-            "`input_shape` must give height and width for aux_outputs=True, whose dense layers "
-            f"have a weight for each place. Received: input_shape={input_shape!r}."
+            "`input_shape` must give height and width for aux_outputs=True, because the auxiliary "
+            f"classifiers flatten feature maps. Received: input_shape={input_shape!r}."
         )
         raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""What `weights=` does in the builders."""
+"""The `weights` argument of the builders."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -17,13 +17,13 @@ def check_published(
     received: str,
     input_shape: Sequence[int | None],
 ) -> None:
-    """Raise a ValueError if `weights` is a slip, or asks for what nobody publishes.
+    """Raise a ValueError if `weights` is misspelled, or published weights do not exist.
 
     Args:
-        weights: The builder's argument.
-        rule: What forms of the network they are published for.
-        available: Whether they are for the form that is asked for.
-        received: That form.
+        weights: The argument of the builder.
+        rule: The networks that published weights exist for.
+        available: Whether they exist for the requested network.
+        received: A description of the requested network.
         input_shape: The shape of the images.
     """
     if weights != "imagenet":
@@ -36,13 +36,13 @@ def check_published(
         return
     if not available:
         msg = (
-            f"`weights='imagenet'` is {rule}. Received: {received}. Or train from scratch with "
-            "weights=None."
+            f"`weights='imagenet'` is {rule}. Received: {received}. Use weights=None to train "
+            "from scratch."
         )
         raise ValueError(msg)
     if tuple(input_shape)[-1] != 3:
         msg = (
-            "`weights='imagenet'` is for three channels. "
+            "`weights='imagenet'` needs three channels. "
             f"Received: input_shape={input_shape!r}. Repeat a grayscale image three times, for "
             "example with `to_grayscale(image, keep_channels=True)`."
         )
@@ -50,7 +50,7 @@ def check_published(
 
 
 def model_name(name: str | None, architecture: str, weights: object) -> str:
-    """Return the model's name: Keras's own only where it carries the published weights."""
+    """Return the name of the model: that of keras.applications only with published weights."""
     plain = architecture.lower()
     return name or (plain if weights == "imagenet" else f"cnnkit_{plain}")
 
@@ -62,13 +62,13 @@ def start_from(
     *,
     whole: bool = False,
 ) -> keras.Model:
-    """Load what a builder's `weights` asks for, and return the model.
+    """Load the weights that a builder was asked for, and return the model.
 
     Args:
         model: The new network.
-        weights: The builder's argument.
-        architecture: Name of its twin in keras.applications, which downloads the weights.
-        whole: If True, its head is the published one and is loaded too.
+        weights: The argument of the builder.
+        architecture: Name of the same network in keras.applications, which downloads the weights.
+        whole: If True, load the published head too.
     """
     if weights == "imagenet":
         twin = getattr(keras.applications, architecture)(weights="imagenet", include_top=whole)

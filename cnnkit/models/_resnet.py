@@ -1,5 +1,5 @@
 """ResNet: He et al., "Deep residual learning for image recognition", 2015, arXiv:1512.03385.
-The tables are the paper's table 1.
+The tables follow table 1 of the paper.
 """
 
 from collections.abc import Sequence
@@ -54,27 +54,29 @@ def resnet(
 ) -> keras.Model:
     """Build a ResNet.
 
-    Layer names, order, weights and BatchNorm epsilon of depths 50, 101 and 152 are those of
-    `keras.applications`: the first version, with the stride in a stage's first 1x1 convolution.
+    With depth 50, 101 and 152, the names, order and weights of the layers and the BatchNorm epsilon
+    match `keras.applications`. This is the first version of ResNet, with the stride in the first
+    1x1 convolution of a stage.
 
     Args:
         input_shape: `(height, width, channels)`, at least 32 pixels a side (8 with
             `stem="cifar"`); height and width may be None.
-        n_classes: Number of classes, the units of the last layer.
-        depth: 18 or 34 (two 3x3 convolutions a block), 50, 101 or 152 (bottleneck blocks).
-        stem: `"imagenet"` quarters the image before the first block; `"cifar"`, one 3x3
-            convolution, keeps its size, for images of about 32 pixels.
-        hidden_units: Units of dense layers before the classes.
-        dropout: Rate after pooling and after each hidden layer. The paper has none.
-        include_top: If False, end with the last feature maps.
-        pooling: For `include_top=False`: None, `"avg"` or `"max"`.
+        n_classes: Number of classes, which is the number of units of the last layer.
+        depth: 18 or 34 (two 3x3 convolutions per block), 50, 101 or 152 (bottleneck blocks).
+        stem: `"imagenet"` divides height and width by 4 before the first block. `"cifar"` is a
+            single 3x3 convolution that keeps them, for images of about 32 pixels.
+        hidden_units: Units of the dense layers before the last one.
+        dropout: Dropout rate after pooling and after each hidden layer. The paper uses none.
+        include_top: If False, leave out the head: the model ends with the last feature maps.
+        pooling: Global pooling with `include_top=False`: None, `"avg"` or `"max"`.
         classifier_activation: Activation of the last layer; None for logits.
-        weights: None for fresh ones; `"imagenet"` for those that keras.applications downloads
-            (depth 50, 101 or 152), with the head only where it is theirs: 1000 classes and no
-            hidden units; or a file for `load_weights`. The published ones want `mode="caffe"`.
-        mode: Scaling inside the network, a mode of `cnnkit.preprocess.scale`; `"none"` if the
-            data is scaled outside.
-        name: Name of the model, `cnnkit_resnet50` by default, or `resnet50` with the published
+        weights: None for random initialization; `"imagenet"` for the weights of
+            keras.applications (depth 50, 101 or 152); or the path of a file for `load_weights`.
+            The published head is loaded only with 1000 classes and no hidden units. The published
+            weights need `mode="caffe"`.
+        mode: Scaling mode of `cnnkit.preprocess.scale` that the network applies to its input;
+            `"none"` if the images are scaled beforehand.
+        name: Name of the model. By default `cnnkit_resnet50`, or `resnet50` with published
             weights.
 
     Returns:
@@ -124,7 +126,7 @@ def resnet(
 
 
 def _stage(x: Any, depth: int, filters: int, blocks: int, stage: int) -> Any:
-    """Add the blocks of one resolution; all stages but the first halve height and width."""
+    """Add the blocks of one stage. All stages but the first halve height and width."""
     strides = 1 if stage == 2 else 2
     if depth < 50:
         for block in range(1, blocks + 1):

@@ -1,4 +1,4 @@
-"""The small networks that courses begin with."""
+"""A small network of the kind that courses begin with."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,35 +30,38 @@ def simple_cnn(
     mode: str = "none",
     name: str | None = None,
 ) -> keras.Model:
-    """Build a plain stack of convolutions and pools, the baseline to beat.
+    """Build a plain stack of convolutions and pools as a baseline.
 
     Args:
-        input_shape: `(height, width, channels)`; every block halves height and width.
+        input_shape: `(height, width, channels)`. Every block halves height and width, which may be
+            None if `pooling` is `"avg"` or `"max"`.
         n_classes: Number of classes; 1 with `classifier_activation="sigmoid"` for two classes.
-        filters: Filters of the convolutions, one number for each block.
-        convs_per_block: 3x3 convolutions in front of each pool.
-        dense_units: Units of the dense layer in front of the classes; 0 for none.
-        dropout: Rate in front of each dense layer.
-        batch_norm: If True, normalize between each convolution and its activation.
-        kernel_initializer: A Keras initializer for convolutions and the hidden dense layer.
-        l2: Weight decay as an L2 penalty on their kernels.
-        separable: If True, depthwise separable convolutions: fewer parameters and less work.
-        pooling: What leads to the dense layers: `"flatten"`, `"avg"` or `"max"`.
-        augmentation: A Keras layer or model that is put in front, for example
-            `keras.layers.RandomFlip("horizontal")`, which acts in training only.
-        include_top: If False, end with the last feature maps, or with what pooling `"avg"` or
-            `"max"` makes of them.
+        filters: Filters of the convolutions, one number per block.
+        convs_per_block: Number of 3x3 convolutions before each pool.
+        dense_units: Units of the hidden dense layer; 0 for no such layer.
+        dropout: Dropout rate before each dense layer.
+        batch_norm: If True, add BatchNorm between each convolution and its activation.
+        kernel_initializer: Keras initializer of the convolutions and the hidden dense layer.
+        l2: Factor of the L2 penalty on the kernels of the same layers.
+        separable: If True, use depthwise separable convolutions, which have fewer parameters and
+            take less work.
+        pooling: How feature maps become a vector: `"flatten"`, `"avg"` or `"max"`.
+        augmentation: A Keras layer or model to apply to the input in training, for example
+            `keras.layers.RandomFlip("horizontal")`.
+        include_top: If False, leave out the head: the model ends with the last feature maps, or
+            with pooled features if `pooling` is `"avg"` or `"max"`.
         classifier_activation: Activation of the last layer; None for logits.
-        mode: Scaling inside the network, a mode of `cnnkit.preprocess.scale`; `"none"` if the
-            data is scaled outside.
-        name: Name of the model, `cnnkit_simple_cnn` by default.
+        mode: Scaling mode of `cnnkit.preprocess.scale` that the network applies to its input;
+            `"none"` if the images are scaled beforehand.
+        name: Name of the model. By default `cnnkit_simple_cnn`.
 
     Returns:
         A functional model from `(batch, height, width, channels)` to `(batch, n_classes)`.
 
     Raises:
-        TypeError: If filters are no list of numbers, or augmentation no layer.
-        ValueError: If the images are too small for so many blocks, or pooling or mode is unknown.
+        TypeError: If `filters` is not a list of whole numbers, or `augmentation` is not a layer.
+        ValueError: If the images are too small for the number of blocks, or if `pooling` or `mode`
+            is unknown.
 
     Example:
         >>> from cnnkit.models import simple_cnn
@@ -104,9 +107,8 @@ def simple_cnn(
 def _check_sides(input_shape: Sequence[int | None]) -> None:
     if None in tuple(input_shape):
         msg = (
-            "`input_shape` must give height and width for pooling='flatten', behind which a layer "
-            f"has a weight for each place. Received: input_shape={input_shape!r}. Use "
-            "pooling='avg'."
+            "`input_shape` must give height and width for pooling='flatten', because the number of "
+            f"weights depends on them. Received: input_shape={input_shape!r}. Use pooling='avg'."
         )
         raise ValueError(msg)
 
@@ -114,8 +116,9 @@ def _check_sides(input_shape: Sequence[int | None]) -> None:
 def _check_augmentation(augmentation: object) -> None:
     if augmentation is not None and not isinstance(augmentation, keras.Layer):
         msg = (
-            "`augmentation` must be a Keras layer or model, which knows when it trains. Received: "
-            f"{type(augmentation).__name__}. Put several layers into a keras.Sequential."
+            "`augmentation` must be a Keras layer or model, so that it can act in training only. "
+            f"Received: {type(augmentation).__name__}. Combine several layers in a "
+            "keras.Sequential."
         )
         raise TypeError(msg)
 
@@ -128,7 +131,7 @@ def _separable(
     kernel_regularizer: Any,
     **options: Any,
 ) -> Any:
-    """Make a separable convolution of the arguments of a plain one."""
+    """Return a separable convolution, given the arguments of a plain one."""
     return layers.SeparableConv2D(
         filters,
         kernel_size,

@@ -1,4 +1,4 @@
-"""torchvision's GoogLeNet: where its weights go."""
+"""The layer names of torchvision's GoogLeNet and of ours."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -24,32 +24,35 @@ _CONVOLUTIONS = _STEM | {
 }
 _HEAD = {"fc.weight", "fc.bias"}
 _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")  # in Keras's order
-_LEFT_OUT = re.compile(r"aux[12]\..*|.*\.num_batches_tracked")  # the auxiliary heads are untrained
+_LEFT_OUT = re.compile(r"aux[12]\..*|.*\.num_batches_tracked")  # auxiliary heads are not loaded
 
 
 def from_googlenet(
     state: Mapping[str, NDArray[Any]],
 ) -> dict[str, tuple[list[NDArray[Any]], dict[str, Any]]]:
-    """Return the weights and the known configuration of each layer, under our names.
+    """Return the weights and the known configuration of each layer, by our names.
+
+    Args:
+        state: The state dict, with arrays in place of tensors.
 
     Raises:
-        ValueError: If it is the state dict of another network.
+        ValueError: If the state dict belongs to another network.
     """
     expected = _names_taken()
     left = {name for name in state if not _LEFT_OUT.fullmatch(name)} - expected
     missing = expected - state.keys()
-    if missing == _HEAD:  # left out as a whole
+    if missing == _HEAD:  # the whole head is missing, so the network was saved without it
         missing = set()
     if left or missing:
         some = f"with {sorted(left)[:3]}" if left else f"without {sorted(missing)[:3]}"
         resnet = "layer1.0.conv1.weight" in state
         hint = (
-            " torchvision's ResNets have other strides or another padding; `weights='imagenet'` "
-            "loads those of keras.applications."
+            " torchvision's ResNets differ in strides and padding. Use `weights='imagenet'`, which "
+            "loads the weights of keras.applications."
         )
         msg = (
-            "of PyTorch's state dicts only that of torchvision's googlenet can be converted. "
-            f"Received: one {some}.{hint if resnet else ''}"
+            "only the state dict of torchvision's googlenet can be converted. "
+            f"Received: a state dict {some}.{hint if resnet else ''}"
         )
         raise ValueError(msg)
     return dict(_converted(state))

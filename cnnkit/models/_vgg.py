@@ -1,5 +1,5 @@
 """VGG: Simonyan and Zisserman, "Very deep convolutional networks for large-scale image
-recognition", 2015, arXiv:1409.1556. The table is the paper's table 1, columns A, B, D and E.
+recognition", 2015, arXiv:1409.1556. The table holds columns A, B, D and E of the paper's table 1.
 """
 
 from collections.abc import Sequence
@@ -47,31 +47,32 @@ def vggnet(
 ) -> keras.Model:
     """Build a VGG network.
 
-    Layer names, order and weights are those of `keras.applications.VGG16` and `VGG19`.
+    The names, order and weights of the layers match `keras.applications.VGG16` and `VGG19`.
 
     Args:
         input_shape: `(height, width, channels)`, at least 32 pixels a side; height and width may
             be None.
-        n_classes: Number of classes, the units of the last layer.
-        depth: Layers with weights in the paper's network: 11, 13, 16 or 19.
+        n_classes: Number of classes, which is the number of units of the last layer.
+        depth: Number of layers with weights in the paper's network: 11, 13, 16 or 19.
         head: `"pooled"` averages the last feature maps; `"paper"` flattens them and adds two
-            layers of 4096 units. The paper's head at 1000 classes holds 124 of 138 million
-            parameters.
-        hidden_units: Units of dense layers between a pooled head and the classes.
-        dropout: Rate after pooling and after each hidden layer; 0 leaves the layers out, as
-            keras.applications does.
-        batch_norm: If True, normalize after each convolution. The paper has none; it makes
-            training from scratch far easier.
-        include_top: If False, end with the last feature maps.
-        pooling: For `include_top=False`: None, `"avg"` or `"max"`.
+            dense layers of 4096 units. With 1000 classes and depth 16, the paper's head holds 124
+            of the 138 million parameters.
+        hidden_units: Units of the dense layers between the pooling and the last layer, with
+            `head="pooled"`.
+        dropout: Dropout rate after pooling and after each hidden layer. With 0 there are no dropout
+            layers, as in keras.applications.
+        batch_norm: If True, add BatchNorm after each convolution. The paper does not use it, but it
+            makes training from scratch far easier.
+        include_top: If False, leave out the head: the model ends with the last feature maps.
+        pooling: Global pooling with `include_top=False`: None, `"avg"` or `"max"`.
         classifier_activation: Activation of the last layer; None for logits.
-        weights: None for fresh ones; `"imagenet"` for those that keras.applications downloads
-            (depth 16 or 19, no BatchNorm), with the head only where it is theirs: the paper's at
-            224x224 with 1000 classes; or a file for `load_weights`. The published ones want
-            `mode="caffe"`.
-        mode: Scaling inside the network, a mode of `cnnkit.preprocess.scale`; `"none"` if the
-            data is scaled outside.
-        name: Name of the model, `cnnkit_vgg16` by default, or `vgg16` with the published weights.
+        weights: None for random initialization; `"imagenet"` for the weights of
+            keras.applications (depth 16 or 19, no BatchNorm); or the path of a file for
+            `load_weights`. The published head is loaded only with `head="paper"`, 224x224 pixels
+            and 1000 classes. The published weights need `mode="caffe"`.
+        mode: Scaling mode of `cnnkit.preprocess.scale` that the network applies to its input;
+            `"none"` if the images are scaled beforehand.
+        name: Name of the model. By default `cnnkit_vgg16`, or `vgg16` with published weights.
 
     Returns:
         A functional model from `(batch, height, width, channels)` to `(batch, n_classes)`.
@@ -126,20 +127,21 @@ def _check_paper_head(
 ) -> None:
     if hidden_units:
         msg = (
-            "`hidden_units` are for head='pooled'; the paper's head has two layers of 4096. "
-            f"Received: hidden_units={hidden_units!r}."
+            "`hidden_units` needs head='pooled'; the paper's head always has two layers of 4096 "
+            f"units. Received: hidden_units={hidden_units!r}. Leave `hidden_units` out."
         )
         raise ValueError(msg)
     if include_top and None in input_shape:
         msg = (
-            "`input_shape` must give height and width for head='paper', whose first layer has a "
-            f"weight for each place. Received: input_shape={input_shape!r}. Use head='pooled'."
+            "`input_shape` must give height and width for head='paper', because its first dense "
+            f"layer flattens the feature maps. Received: input_shape={input_shape!r}. Use "
+            "head='pooled'."
         )
         raise ValueError(msg)
 
 
 def _block(x: Any, filters: int, convolutions: int, batch_norm: bool, name: str) -> Any:
-    """Convolve some times, then halve height and width."""
+    """Add convolutions and a pool that halves height and width."""
     for number in range(1, convolutions + 1):
         conv = f"{name}_conv{number}"
         if batch_norm:
@@ -148,5 +150,6 @@ def _block(x: Any, filters: int, convolutions: int, batch_norm: bool, name: str)
             x = layers.Activation("relu", name=f"{name}_relu{number}")(x)
         else:
             x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=conv)(x)
-    # Course notes have a first pool of stride 1: it quadruples the work of every later layer.
+    # Some course notes use stride 1 in the first pool, which makes all later layers four times as
+    # much work.
     return layers.MaxPooling2D(2, strides=2, name=f"{name}_pool")(x)

@@ -1,4 +1,4 @@
-"""Weights from the files that people have, layer by layer."""
+"""Reading weights layer by layer from Keras, HDF5, PyTorch, safetensors and NumPy files."""
 
 import importlib
 import json
@@ -24,9 +24,10 @@ class SourceLayer(NamedTuple):
     """The weights of one layer.
 
     Attributes:
-        arrays: Its weights in Keras's order.
-        config: Its configuration as far as the source tells it.
-        in_head: Whether it stands behind the feature maps; None where the source doesn't tell.
+        arrays: The weights in Keras's order.
+        config: The configuration of the layer, as far as the source contains it.
+        in_head: Whether the layer comes after the last feature maps; None if the source does not
+            say.
     """
 
     arrays: list[NDArray[Any]]
@@ -38,12 +39,15 @@ Layers = dict[str, SourceLayer]
 
 
 def read_layers(path: Path) -> Layers:
-    """Return all layers with weights of a file, by their names.
+    """Return all layers of a file that have weights, by name.
+
+    Args:
+        path: The path of the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ImportError: If a package that reads such files is not installed.
-        ValueError: If the file is of no known kind or damaged.
+        FileNotFoundError: If the file does not exist.
+        ImportError: If a package that reads this kind of file is not installed.
+        ValueError: If the kind of file is unknown or the file is damaged.
     """
     reader = next((read for ending, read in _READERS.items() if path.name.endswith(ending)), None)
     if reader is None:
@@ -59,7 +63,7 @@ def read_layers(path: Path) -> Layers:
         return _some(reader(path))
     except (DuplicateName, ImportError):
         raise
-    except Exception as error:  # readers of five kinds of files raise whatever they like
+    except Exception as error:  # the libraries that read the files raise many types
         reason = (str(error) or type(error).__name__).splitlines()[0]
         msg = f"Could not read weights from {str(path)!r}: {reason}"
         raise ValueError(msg) from error
@@ -73,7 +77,7 @@ def _some(layers: Layers) -> Layers:
 
 
 def layers_of_model(model: keras.Model) -> Layers:
-    """Return all layers with weights of a model, by their names."""
+    """Return all layers of a model that have weights, by name."""
     head = head_of(model) if has_outputs(model) else None
     return {
         name: SourceLayer(
@@ -89,8 +93,8 @@ def _from_keras(path: Path) -> Layers:
 
 
 def _check_zip(path: Path, member: str = "") -> None:
-    """Raise a ValueError unless a file is whole, as far as its directory tells."""
-    msg = f"it is damaged, or no {path.suffix} file."
+    """Raise a ValueError if a file is not a zip archive or lacks a member."""
+    msg = f"it is damaged or not a {path.suffix} file."
     if not zipfile.is_zipfile(path):
         raise ValueError(msg)
     with zipfile.ZipFile(path) as archive:
@@ -108,15 +112,16 @@ def _from_hdf5(path: Path) -> Layers:
 
 
 def _from_old_groups(file: Any, configs: Mapping[str, Any]) -> Layers:
-    """Read what Keras 1 and 2 wrote, and keras.applications publishes: a group for each layer.
+    """Read the format of Keras 1 and 2, in which keras.applications publishes weights.
 
-    That of a model inside holds the weights of all its layers, whose names are parts of theirs.
+    It has a group for each layer. The group of a nested model holds the weights of all its layers;
+    the name of each weight contains the name of its layer.
     """
     layers = []
     for name in map(_text, file.attrs["layer_names"]):
         weights = [_text(weight) for weight in file[name].attrs["weight_names"]]
         owners = [weight.split("/")[-2] if "/" in weight else name for weight in weights]
-        several = len(set(owners)) > 1 and "/" not in name  # Keras 1 called layers so, never models
+        several = len(set(owners)) > 1 and "/" not in name  # "/" names a Keras 1 layer
         is_model = several or "layers" in configs.get(name, {})
         grouped = defaultdict(list)
         for weight, owner in zip(weights, owners, strict=True):
@@ -128,7 +133,7 @@ def _from_old_groups(file: Any, configs: Mapping[str, Any]) -> Layers:
 
 
 def _configs_in(file: Any) -> dict[str, Any]:
-    """Return the configuration of each layer of a whole model in HDF5, of models inside too."""
+    """Return the configuration of each layer of a whole model in HDF5, nested ones included."""
     configs = {}
     waiting = [json.loads(_text(file.attrs["model_config"]))["config"]]
     while waiting:
@@ -139,7 +144,7 @@ def _configs_in(file: Any) -> dict[str, Any]:
 
 
 def _from_new_groups(group: Any) -> Iterator[tuple[str, SourceLayer]]:
-    """Read what `save_weights` of Keras 3 writes: numbered weights, and the layer's name beside."""
+    """Read the format of `save_weights` in Keras 3: numbered weights and the name of the layer."""
     for key, inner in group.items():
         if key == "vars" and len(inner) and "name" in inner.attrs:
             arrays = [_array(inner[str(number)]) for number in range(len(inner))]
@@ -149,7 +154,7 @@ def _from_new_groups(group: Any) -> Iterator[tuple[str, SourceLayer]]:
 
 
 def _array(stored: Any) -> NDArray[Any]:
-    """Return an array; bfloat16, which HDF5 doesn't know, is marked and stored as bytes."""
+    """Return an array. HDF5 has no bfloat16: Keras stores its bytes and sets an attribute."""
     array = np.asarray(stored)
     if stored.attrs.get("dtype") != "bfloat16":
         return array
@@ -165,10 +170,10 @@ def _from_torch(path: Path) -> Layers:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        msg = "it is damaged, or holds more than weights. Save `model.state_dict()`."
+        msg = "it is damaged or holds more than weights. Save `model.state_dict()`."
         raise ValueError(msg) from None
     if not (isinstance(state, Mapping) and all(hasattr(part, "numpy") for part in state.values())):
-        msg = "it holds something else than a state dict. Save `model.state_dict()`."
+        msg = "it does not hold a state dict. Save `model.state_dict()`."
         raise ValueError(msg)
     return _converted({name: tensor.numpy() for name, tensor in state.items()})
 
@@ -193,8 +198,8 @@ def _package(name: str, path: Path) -> ModuleType:
     except ImportError:
         package = name.split(".", maxsplit=1)[0]
         msg = (
-            f"Reading {path.name!r} needs the package {package}. Install it, or write the state "
-            "dict with `numpy.savez` where it is installed."
+            f"Reading {path.name!r} needs the package {package}. Install it, or save the state "
+            "dict with `numpy.savez` on a machine that has it."
         )
         raise ImportError(msg) from None
 

@@ -1,4 +1,4 @@
-"""Loading weights: all of them, into the right layers, or an error."""
+"""Loading weights by layer name: all of them into the right layers, or an error."""
 
 import math
 import re
@@ -13,21 +13,22 @@ import numpy as np
 from cnnkit._keras.graph import has_outputs, head_of, weighted_layers
 from cnnkit.models._weight_files import Layers, SourceLayer, layers_of_model, read_layers
 
-# What changes the result without changing the shape of a weight. The stride tells the two versions
-# of ResNet apart, the epsilon of BatchNorm the notes' ResNet from the published one.
-_TOLD_BY_CONFIG = ("strides", "dilation_rate", "padding", "groups", "epsilon")
+# Settings that change the output but not the shapes of the weights. The two versions of ResNet
+# differ in their strides; the ResNet of course notes and the published one differ in the epsilon of
+# BatchNorm.
+_CHECKED_SETTINGS = ("strides", "dilation_rate", "padding", "groups", "epsilon")
 
 _WITHOUT_HEAD = "`load_weights(..., skip_head=True)` leaves the head out."
 _ANOTHER = "Build the model that the weights belong to."
 
 
 class LoadedWeights(NamedTuple):
-    """What `load_weights` has done.
+    """The layers that `load_weights` loaded and left out.
 
     Attributes:
         loaded: Names of the layers whose weights were loaded.
-        skipped: Names of the model's layers that kept their weights: its head.
-        unused: Names of the source's layers that went nowhere: its head.
+        skipped: Names of the model's layers that kept their weights: those of its head.
+        unused: Names of the source's layers that were not used: those of its head.
     """
 
     loaded: list[str]
@@ -38,30 +39,32 @@ class LoadedWeights(NamedTuple):
 def load_weights(
     model: keras.Model, source: str | PathLike[str] | keras.Model, *, skip_head: bool = False
 ) -> LoadedWeights:
-    """Load weights by the names of layers, all or none.
+    """Load weights by layer name, all or none.
 
-    Keras's own `load_weights` goes by order, or by name without a word about what doesn't match.
-    Here every layer must find its weights, and the weights their layer. Where the source tells how
-    its layers work (a model, a `.keras` file, a whole model in `.h5`), strides, padding and the
-    epsilon of BatchNorm must agree too.
+    Keras's own `load_weights` either goes by the order of the layers, or by name and silently
+    ignores names that do not match. Here every layer of the model must get weights, and all weights
+    of the source must belong to a layer of the model. If the source contains the configuration of
+    its layers (a model, a `.keras` file, or a whole model in `.h5`), the strides, padding and
+    BatchNorm epsilon must match too.
 
     Args:
-        model: The model, changed in place.
-        source: Another model, or a file: `.keras`, `.weights.h5`, an `.h5` of keras.applications,
-            or the state dict of torchvision's googlenet as `.pth` (needs torch), `.safetensors`
-            (needs safetensors) or `.npz`, for `googlenet(variant="torchvision")`.
-        skip_head: If True, the head keeps its weights, and that of the source isn't used. The head
-            is what comes after the feature maps.
+        model: The model to load the weights into. It is changed in place.
+        source: Another model, or the path of a file: `.keras`, `.weights.h5`, an `.h5` file of
+            keras.applications, or the state dict of torchvision's googlenet as `.pth` (needs
+            torch), `.safetensors` (needs safetensors) or `.npz`, for
+            `googlenet(variant="torchvision")`.
+        skip_head: If True, the head of the model keeps its weights and the head of the source is
+            not used. The head is everything after the last feature maps.
 
     Returns:
         The names of the layers that were loaded, skipped and not used.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        TypeError: If `model` is no model, or `source` neither a model nor a path.
-        ImportError: If reading the file needs a package that isn't installed.
-        ValueError: If a layer finds no weights or weights no layer, if a shape or a setting
-            differs, or if the file can't be read. The model is unchanged then.
+        FileNotFoundError: If the file does not exist.
+        TypeError: If `model` is not a model, or `source` is neither a model nor a path.
+        ImportError: If a package that reads this kind of file is not installed.
+        ValueError: If a layer gets no weights, if weights belong to no layer, if a shape or a
+            setting differs, or if the file cannot be read. The model is then unchanged.
 
     Example:
         >>> from cnnkit.models import load_weights, simple_cnn
@@ -72,7 +75,7 @@ def load_weights(
     """
     if not isinstance(model, keras.Model) or not isinstance(source, keras.Model | str | PathLike):
         msg = (
-            "`model` must be a Keras model, and `source` another or the path of a file. Received: "
+            "`model` must be a Keras model, and `source` a Keras model or a path. Received: "
             f"model={type(model).__name__}, source={type(source).__name__}."
         )
         raise TypeError(msg)
@@ -82,8 +85,8 @@ def load_weights(
     head = head_of(model) & ours.keys() if skip_head else set()
     if skip_head and not head and not has_outputs(model):
         msg = (
-            "`skip_head=True` needs a model whose graph tells where the head begins. "
-            f"Received: {type(model).__name__}, a class of its own."
+            "`skip_head=True` needs a functional or Sequential model, whose graph shows where the "
+            f"head begins. Received: {type(model).__name__}, a subclassed model."
         )
         raise ValueError(msg)
     wanted = {name: layer for name, layer in ours.items() if name not in head}
@@ -94,17 +97,21 @@ def load_weights(
         _check_layer(model, layer, found[name])
     for name, layer in wanted.items():
         layer.set_weights(found[name].arrays)
-        if hasattr(layer, "finalize_state"):  # Normalization works with a copy of its weights
+        if hasattr(layer, "finalize_state"):  # Normalization computes with copies of its weights
             layer.finalize_state()
     return LoadedWeights(list(wanted), [name for name in ours if name in head], unused)
 
 
 def _is_head(found: Layers, name: str) -> bool:
-    """Tell whether a layer of the source is of its head, or may be: a dense one."""
+    """Tell whether a layer of the source belongs to its head.
+
+    If the source does not say, dense layers and auxiliary classifiers count as the head.
+    """
     layer = found[name]
     if layer.in_head is not None:
         return layer.in_head
-    is_auxiliary = re.match(r"aux\d_", name) is not None  # GoogLeNet's, convolutions too
+    # The auxiliary heads of GoogLeNet contain convolutions too.
+    is_auxiliary = re.match(r"aux\d_", name) is not None
     return is_auxiliary or max(array.ndim for array in layer.arrays) == 2
 
 
@@ -123,9 +130,9 @@ def _check_names(
     is_head = some and all(_is_head(found, name) for name in unused)
     is_head = is_head and set(missing) <= head_of(model)
     advice = _WITHOUT_HEAD if is_head else _ANOTHER
-    rule = "Every layer must find its weights, and all weights their layer"
-    problem = "; ".join(received) or "nothing but a head"
-    msg = f"{rule}{'' if some else ', but no name fits'}. Received: {problem}. {advice}"
+    rule = "Every layer must get weights, and all weights must belong to a layer"
+    problem = "; ".join(received) or "a model that is only a head"
+    msg = f"{rule}{'' if some else ', but no layer name matches'}. Received: {problem}. {advice}"
     raise ValueError(msg)
 
 
@@ -144,10 +151,11 @@ def _check_layer(model: keras.Model, layer: Any, source: SourceLayer) -> None:
         raise ValueError(msg)
     config = source.config
     for key, value in layer.get_config().items():
-        if key in _TOLD_BY_CONFIG and key in config and not _same(value, config[key]):
+        if key in _CHECKED_SETTINGS and key in config and not _same(value, config[key]):
             msg = (
-                f"The weights of {layer.name!r} must come from a layer with {key}={value!r}: with "
-                f"another, the same weights compute something else. Received: {config[key]!r}. "
+                f"The weights of {layer.name!r} must come from a layer with {key}={value!r}, "
+                "because with another value they compute something else. "
+                f"Received: {config[key]!r}. "
                 f"{_ANOTHER}"
             )
             raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""Scaling of pixel values: NumPy and OpenCV only, never TensorFlow or Keras."""
+"""Scaling of pixel values. It needs NumPy and OpenCV, but neither TensorFlow nor Keras."""
 
 from cnnkit.preprocess._grayscale import to_grayscale
 from cnnkit.preprocess._modes import mode_for

@@ -1,4 +1,4 @@
-"""From RGB to grayscale."""
+"""Conversion from RGB to grayscale."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnnkit._foundation.validation import check_one_of
 
-# "luminance" are the weights of Rec. 601, which OpenCV and Pillow use too.
+# "luminance" holds the weights of Rec. 601, which OpenCV and Pillow use too.
 _WEIGHTS = {"luminance": (0.299, 0.587, 0.114), "mean": (1 / 3, 1 / 3, 1 / 3)}
 
 
 def to_grayscale(
     images: ArrayLike, *, method: str = "luminance", keep_channels: bool = False
 ) -> NDArray[Any]:
-    """Turn RGB images into grayscale ones.
+    """Convert RGB images to grayscale.
 
     Args:
         images: An RGB image `(height, width, 3)` or a batch `(batch, height, width, 3)`, of
             integers or floats in any range. It is not changed.
-        method: `"luminance"` weighs the channels as the eye does (0.299, 0.587, 0.114);
-            `"mean"` is their plain mean. Integers are rounded to the nearest.
-        keep_channels: If True, three equal channels, for a network that wants RGB; if False, one.
+        method: `"luminance"` weights the channels by perceived brightness (0.299, 0.587, 0.114);
+            `"mean"` averages them. Integers are rounded to the nearest.
+        keep_channels: If True, return three equal channels, for a network that takes RGB images; if
+            False, return one.
 
     Returns:
-        A new array `(height, width, 1)` or `(…, 3)` of the input's dtype.
+        A new array of shape `(…, height, width, 1)`, or `(…, height, width, 3)` with
+        `keep_channels=True`, of the same dtype as the input.
 
     Raises:
         ValueError: If the method is unknown or the images do not have three channels.

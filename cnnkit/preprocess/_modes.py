@@ -1,6 +1,6 @@
-"""Which scaling the published weights of a network expect.
+"""The scaling mode that the published weights of a network expect.
 
-Nothing here imports Keras: a model is known by the names and types of its layers.
+This module does not import Keras. It recognizes a model by the names and types of its layers.
 """
 
 import re
@@ -15,16 +15,16 @@ _ADVICE = "Pass the mode yourself: mode='tf', 'torch', 'caffe', 'unit' or 'none'
 
 
 class _Family(NamedTuple):
-    """A family of keras.applications: its names, its mode, and a layer that only it has."""
+    """A family of networks: a pattern of its names, its mode, and a layer that only it has."""
 
     pattern: str
     mode: str
     layer: str
 
 
-# Modes: the `preprocess_input` of each module of keras.applications. "none" means that the network
-# scales inside; a model of such a family without its scaling layer was built with
-# `include_preprocessing=False`, and nothing tells what it was trained on.
+# The modes are those of `preprocess_input` in each module of keras.applications. "none" means that
+# the network scales its input. If a model of such a family has no scaling layer, it was built with
+# `include_preprocessing=False`, and nothing tells which scaling it was trained with.
 _FAMILIES = (
     _Family(r"vgg(16|19)", "caffe", "block5_conv3"),
     _Family(r"resnet(50|101|152)", "caffe", "conv5_block3_3_bn"),
@@ -44,19 +44,19 @@ _FAMILIES = (
 
 
 def mode_for(architecture: Any) -> str:
-    """Tell which scaling mode the published weights of a keras.applications network expect.
+    """Return the scaling mode that the published weights of a keras.applications network expect.
 
     Args:
         architecture: A name (`"ResNet50"`), a builder (`keras.applications.ResNet50`) or a model.
-            A model with scaling layers in front of its first weights needs `"none"`. Any other
-            is known by its name and by a layer that only its family has.
+            The mode of a model with scaling layers before its first weights is `"none"`. Any other
+            model is recognized by its name and by a layer that only its family has.
 
     Returns:
         One of the modes of `scale`.
 
     Raises:
-        ValueError: If the network is unknown, or nothing tells how it was trained (a network
-            trained from scratch, or one built with `include_preprocessing=False`).
+        ValueError: If the network is unknown, or if its training is unknown: it was trained from
+            scratch, or built with `include_preprocessing=False`.
 
     Example:
         >>> from cnnkit.preprocess import mode_for
@@ -83,28 +83,28 @@ def _mode_of_model(model: Any) -> str:
     names = {layer.name for layer in leaf_operations(model)}
     unclear = any(map(_may_scale, _front(model)))
     if family is None or family.layer not in names or unclear:
-        front = "with arithmetic in front that may scale" if unclear else "without scaling layers"
+        front = "with operations that may scale its input" if unclear else "without scaling layers"
         msg = (
-            "`mode` can be found for the networks of keras.applications and for models that scale "
-            f"inside. Received: a model named {model.name!r} {front}. {_ADVICE}"
+            "`architecture` must be a network of keras.applications or a model that scales its "
+            f"input. Received: a model named {model.name!r} {front}. {_ADVICE}"
         )
         raise ValueError(msg)
     return family.mode
 
 
 def _family(name: str) -> _Family | None:
-    """Find the family of `ResNet50`, `inception_v3`, `mobilenetv2_1.00_224` and their like."""
+    """Return the family of a name such as `ResNet50`, `inception_v3` or `mobilenetv2_1.00_224`."""
     plain = re.sub(r"[-_]", "", name.lower())
     return next((row for row in _FAMILIES if re.fullmatch(row.pattern, plain)), None)
 
 
 def scales_inside(model: Any) -> bool:
-    """Tell whether a model has scaling layers in front of its first weights."""
+    """Tell whether a model has scaling layers before its first weights."""
     return any(type(layer).__name__ in _SCALING_LAYERS for layer in _front(model))
 
 
 def check_mode_of_model(model: Any, mode: str) -> None:
-    """Raise a ValueError for an unknown mode, or if images would be scaled twice."""
+    """Raise a ValueError if the mode is unknown, or if the images would be scaled twice."""
     check_one_of("mode", mode, MODES)
     if mode != "none" and scales_inside(model):
         msg = (
@@ -115,7 +115,7 @@ def check_mode_of_model(model: Any, mode: str) -> None:
 
 
 def _front(model: Any) -> Iterator[Any]:
-    """Yield what stands in front of the first weights; a Normalization's are no obstacle."""
+    """Yield the layers before the first weights. The weights of scaling layers do not count."""
     for layer in leaf_operations(model):
         if getattr(layer, "weights", ()) and type(layer).__name__ not in _SCALING_LAYERS:
             return
@@ -123,13 +123,13 @@ def _front(model: Any) -> Iterator[Any]:
 
 
 def _may_scale(layer: Any) -> bool:
-    """Tell whether a layer is a Lambda or a bare operation, as `preprocess_input` leaves."""
+    """Tell whether a layer is a Lambda or a bare operation, as `preprocess_input` adds."""
     return type(layer).__name__ == "Lambda" or not hasattr(layer, "weights")
 
 
 def leaf_operations(model: Any) -> Iterator[Any]:
-    """Yield the layers of a model and of the models inside it, and the arithmetic between them."""
-    # The operations of a functional model are its layers and the arithmetic between them.
+    """Yield the layers and bare operations of a model and of the models inside it."""
+    # Only functional models have bare operations, such as `x / 255`.
     for layer in getattr(model, "operations", model.layers):
         if hasattr(layer, "layers"):
             yield from leaf_operations(layer)

@@ -1,8 +1,8 @@
-"""The scaling modes of the field as one table, and the two functions that read it.
+"""A table of the common scaling modes, and the functions that apply it.
 
-Every mode is `(x / divisor - mean) / deviation`, channel by channel; "caffe" reverses the channels
-first. The figures are those of `keras.applications.imagenet_utils.preprocess_input`; the mean and
-deviation of "torch" are the ImageNet statistics that torchvision publishes.
+Every mode computes `(x / divisor - mean) / deviation` for each channel; "caffe" reverses the
+channels first. The values are those of `keras.applications.imagenet_utils.preprocess_input`; the
+mean and deviation of "torch" are the ImageNet statistics that torchvision publishes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cnnkit._foundation.validation import check_one_of
 
 
 class Scaling(NamedTuple):
-    """One row of the table; a single figure stands for all channels."""
+    """One row of the table. A single value applies to all channels."""
 
     divisor: float = 1.0
     mean: tuple[float, ...] = (0.0,)
@@ -40,28 +40,30 @@ MODES = tuple(SCALINGS)
 
 
 def scale(images: ArrayLike, mode: str = "tf") -> NDArray[np.float32]:
-    """Scale pixel values from 0..255 to what a network expects.
+    """Scale pixel values in 0..255 to the range that a network expects.
 
-    The result equals the float64 calculation rounded to float32. Integers are looked up in a table
-    of the 256 possible values, which costs no more than copying the image.
+    The result equals the float64 calculation rounded to float32. uint8 pixels are looked up in a
+    table of the 256 possible values, which takes no more time than copying the image.
 
     Args:
         images: An image `(height, width, channels)` or a batch
             `(batch, height, width, channels)`, RGB or grayscale, of integers or floats in
             0..255. It is not changed.
-        mode: `"tf"` gives -1..1; `"torch"` subtracts the ImageNet mean and divides by its
-            deviation; `"caffe"` reverses RGB to BGR and subtracts the mean, as the VGG and ResNet
-            weights of keras.applications expect; `"unit"` gives 0..1; `"none"` only converts.
+        mode: `"tf"` scales to -1..1; `"torch"` scales to 0..1, subtracts the ImageNet mean and
+            divides by the ImageNet deviation; `"caffe"` reverses RGB to BGR and subtracts the mean,
+            as the VGG and ResNet weights of keras.applications expect; `"unit"` scales to 0..1;
+            `"none"` only converts to float32.
 
     Returns:
         A new float32 array of the same shape.
 
     Raises:
-        ValueError: If the mode is unknown, the shape is not that of images, the channels do not
-            fit the mode (`"torch"` and `"caffe"` need three), or a value is NaN.
+        ValueError: If the mode is unknown, if the shape is not that of images, if the mode needs
+            three channels (`"torch"` and `"caffe"`) and there are not three, or if a value is NaN.
 
     Warns:
-        UserWarning: If floats look scaled already: negative, or fractions none of which is above 1.
+        UserWarning: If floats look already scaled: a value is negative, or there are fractions and
+            no value is above 1.
 
     Example:
         >>> import numpy as np
@@ -82,14 +84,14 @@ def scale(images: ArrayLike, mode: str = "tf") -> NDArray[np.float32]:
 
 
 def unscale(images: ArrayLike, mode: str = "tf") -> NDArray[np.uint8]:
-    """Undo `scale`, for looking at a scaled image.
+    """Invert `scale`, for example to display a scaled image.
 
     Args:
         images: Scaled images `(height, width, channels)` or `(batch, height, width, channels)`.
         mode: The mode they were scaled with.
 
     Returns:
-        A new uint8 RGB array in 0..255, rounded; values outside are clipped.
+        A new uint8 array of the same shape, in RGB order. Values are rounded and clipped to 0..255.
 
     Raises:
         ValueError: As for `scale`.
@@ -122,7 +124,7 @@ def _as_images(images: ArrayLike) -> NDArray[Any]:
 
 
 def _check_range(pixels: NDArray[Any], mode: str) -> None:
-    """Raise at NaN; warn of floats that look scaled already, which would be scaled twice."""
+    """Raise an error if a value is NaN, and warn if floats look already scaled."""
     low, high = float(pixels.min()), float(pixels.max())
     if math.isnan(low):
         msg = "`images` must be numbers. Received: NaN. Look where the images come from."
@@ -137,7 +139,7 @@ def _check_range(pixels: NDArray[Any], mode: str) -> None:
 
 
 def scaling_for(mode: str, channels: int) -> Scaling:
-    """Return the row of the table, or raise unless it fits images of so many channels."""
+    """Return the row of the table, or raise an error if it does not fit the number of channels."""
     check_one_of("mode", mode, MODES)
     scaling = SCALINGS[mode]
     if len(scaling.mean) not in (1, channels):
@@ -151,7 +153,7 @@ def scaling_for(mode: str, channels: int) -> Scaling:
 
 
 def limits_of(mode: str, channels: int) -> NDArray[np.float64]:
-    """Return what 0 and 255 become in each channel `(2, channels)`."""
+    """Return the scaled values of 0 and 255 in each channel, `(2, channels)`."""
     return _scaled(np.repeat([[0], [255]], channels, axis=1), scaling_for(mode, channels))
 
 
@@ -162,7 +164,7 @@ def _scaled(pixels: NDArray[Any], scaling: Scaling) -> NDArray[np.float64]:
 
 @cache
 def _table(mode: str, channels: int) -> NDArray[np.float32]:
-    """Every scaled value of every channel, `(1, 256, channels)`, in the form OpenCV wants."""
+    """Return the scaled values of 0 to 255 in each channel, `(1, 256, channels)` for OpenCV."""
     values = np.repeat(np.arange(256.0)[None, :, None], channels, axis=2)
     return _scaled(values, SCALINGS[mode]).astype(np.float32)
 

@@ -1,6 +1,6 @@
-"""Applying an image transform, the same way wherever one is accepted.
+"""Applying image transforms in the same way wherever one is accepted.
 
-A transform is known by what it can do; neither albumentations nor Keras is imported.
+Transforms are duck-typed: neither albumentations nor Keras is imported.
 """
 
 import inspect
@@ -15,19 +15,19 @@ Transform = Callable[..., Any]
 
 
 class ImageTransform:
-    """A transform of one uint8 image `(height, width, channels)`, whatever form it came in.
+    """A transform of one uint8 image `(height, width, channels)`, with a common interface.
 
     Args:
-        transform: Anything with albumentations' protocol, `transform(image=array)["image"]`, or a
-            function of an array.
+        transform: A transform of albumentations, or anything that is called like one,
+            `transform(image=array)["image"]`; or a function of an array.
     """
 
     def __init__(self, transform: Transform) -> None:
         if not callable(transform):
             msg = (
                 "`transform` must be a function of one uint8 image, or a transform of "
-                f"albumentations. Received: {type(transform).__name__}. Several of them make one "
-                "by albumentations.Compose([...])."
+                f"albumentations. Received: {type(transform).__name__}. Combine several with "
+                "albumentations.Compose([...])."
             )
             raise TypeError(msg)
         if is_keras_layer(transform):
@@ -51,7 +51,7 @@ class ImageTransform:
         return hasattr(self._transform, "set_random_state")
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the transformed image; the given one stays as it is."""
+        """Return the transformed image; the given one is not changed."""
         copy = image.copy()  # some transforms write into their input
         result = self._transform(image=copy) if self._by_name else self._transform(copy)
         pixels = np.asarray(result["image"] if isinstance(result, Mapping) else result)
@@ -59,27 +59,27 @@ class ImageTransform:
             msg = (
                 "`transform` must give uint8 pixels in 0..255. Received: "
                 f"{pixels.dtype if pixels.ndim else type(result).__name__}. "
-                "Leave scaling out of it, A.Normalize for one."
+                "Leave scaling out of it, for example A.Normalize."
             )
             raise ValueError(msg)
         return pixels
 
     def reseed(self, seed: int, epoch: int, place: int) -> None:
-        """Make the next draw depend on these numbers alone.
+        """Make the next random draw depend on these numbers only.
 
-        One generator is shared by all transforms of a Compose: with albumentations' own seeding
-        each child starts from the same number, so that a horizontal and a vertical flip always
-        come together. The generator counts (Philox; Salmon et al. 2011), so that setting its
-        counter is enough: a new one for each image takes more time.
+        All transforms of a Compose share one generator. With albumentations' own seeding, every
+        transform starts from the same number, so a horizontal and a vertical flip always happen
+        together. The generator is counter-based (Philox; Salmon et al. 2011). Setting its counter
+        is faster than making a new generator for each image.
         """
         if not self.can_be_reseeded:
             return
         bits = self._generator.bit_generator
-        state: dict[str, Any] = bits.state  # type: ignore[assignment]  # typed for any generator
-        if seed >= 2**64:  # a key has no room for more
+        state: dict[str, Any] = bits.state  # type: ignore[assignment]  # typed for all bit generators
+        if seed >= 2**64:  # a word of the key has 64 bits
             seed = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
         state["state"]["key"][:] = seed, epoch
-        state["state"]["counter"][:] = 0, 0, place, 0  # the low half counts what is drawn
+        state["state"]["counter"][:] = 0, 0, place, 0  # the low half counts the draws
         state |= {"buffer_pos": 4, "has_uint32": 0}
         bits.state = state
         self._python.seed(int(self._generator.integers(2**63)))
@@ -87,7 +87,7 @@ class ImageTransform:
 
 
 def is_keras_layer(transform: object) -> bool:
-    """Tell whether a transform is a Keras layer, which works on float batches in a model."""
+    """Tell whether a transform is a Keras layer, which takes batches of floats in a model."""
     return hasattr(transform, "call") and hasattr(transform, "trainable")
 
 
@@ -97,7 +97,7 @@ def check_same_shape(before: Sequence[int], after: Sequence[int]) -> None:
         advice = (
             f"End it with a resize, for example albumentations.Resize({before[0]}, {before[1]})."
         )
-        if tuple(before[:2]) == tuple(after):  # OpenCV drops the only channel
+        if tuple(before[:2]) == tuple(after):  # OpenCV drops a single channel
             advice = "Give the channel back: image[..., None]."
         msg = (
             "`transform` must keep the shape of the image, so that images can form a batch. "

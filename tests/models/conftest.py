@@ -1,9 +1,15 @@
-"""What several test modules of the networks share."""
+"""Fixtures that several test modules of the networks share."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import keras
 import numpy as np
 import pytest
+from keras.src.backend.common import global_state
 
-# Szegedy et al., table 1: channels that come in, then filters of #1x1, #3x3 reduce, #3x3,
+# Szegedy et al., table 1: input channels, then filters of #1x1, #3x3 reduce, #3x3,
 # #5x5 reduce, #5x5 and pool proj.
 _INCEPTION = {
     "3a": (192, 64, 96, 128, 16, 32, 32),
@@ -18,15 +24,46 @@ _INCEPTION = {
 }
 
 
+@contextmanager
+def _no_values() -> Iterator[None]:
+    """Build networks without values of their weights, which takes little memory and time."""
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:  # or Keras would give them values as soon as another network is built
+        global_state.set_global_attribute("uninitialized_variables", [])
+
+
+@pytest.fixture(scope="session")
+def no_values() -> Callable:
+    """Return a context manager in which networks are built without values of their weights."""
+    return _no_values
+
+
+@pytest.fixture(scope="module")
+def symbolic() -> Callable[..., keras.Model]:
+    """Return a function that builds networks without weight values, and caches them."""
+
+    @lru_cache(maxsize=None, typed=True)
+    def built(build: Callable, args: tuple, options: tuple, _policy: str) -> keras.Model:
+        with _no_values():
+            return build(*args, **dict(options))
+
+    def network(build: Callable, *args, **options) -> keras.Model:
+        return built(build, args, tuple(options.items()), keras.config.dtype_policy().name)
+
+    return network
+
+
 @pytest.fixture(scope="session")
 def inception_table() -> dict[str, tuple[int, ...]]:
-    """Return the inception modules of the paper's table 1: channels that come in, and filters."""
+    """Return the inception modules of the paper's table 1: input channels and filters."""
     return _INCEPTION
 
 
 @pytest.fixture(scope="session")
 def torchvision_state() -> dict[str, np.ndarray]:
-    """Return a state dict as torchvision's googlenet has it, for 10 classes, of random figures."""
+    """Return a random state dict of torchvision's googlenet, for 10 classes."""
     generator = np.random.default_rng(2)
     state = {}
     for name, (filters, channels, size) in _convolutions().items():
@@ -52,7 +89,7 @@ def torchvision_state() -> dict[str, np.ndarray]:
 
 
 def _convolutions() -> dict[str, tuple[int, int, int]]:
-    """Return filters, channels that come in, and size of the kernel of each convolution."""
+    """Return the filters, input channels and kernel size of each convolution."""
     table = {
         "conv1": (64, 3, 7),
         "conv2": (64, 64, 1),

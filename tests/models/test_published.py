@@ -1,5 +1,7 @@
 """`weights=` of the builders: the published weights, or a file. Nothing is downloaded here."""
 
+from functools import cache
+
 import keras
 import numpy as np
 import pytest
@@ -18,11 +20,6 @@ ASKED = {
 BACKBONE = {"weights": "imagenet", "include_top": False}
 WHOLE = {"weights": "imagenet", "include_top": True}
 SMALL = (32, 32, 3)
-
-
-def symbolic():
-    """Let networks be built without the values of their weights, which takes no time."""
-    return keras.StatelessScope(initialize_variables=False)
 
 
 class Requested(Exception):  # noqa: N818
@@ -77,6 +74,10 @@ def published(request):
     return twin, model
 
 
+def outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model(images, training=False))
+
+
 def filled(model: keras.Model) -> keras.Model:
     """Give a network random biases and statistics; it has random kernels."""
     generator = np.random.default_rng(5)
@@ -93,24 +94,24 @@ class TestPublished:
         twin, model = published
         images = rng.random((2, 64, 48, 3), dtype="float32")
 
-        expected = twin.predict_on_batch(images)
+        expected = outputs(twin, images)
         assert expected.std() > 0
-        np.testing.assert_array_equal(expected, model.predict_on_batch(images))
+        np.testing.assert_array_equal(expected, outputs(model, images))
 
     def test_a_backbone_has_the_name_of_its_twin(self, published) -> None:
-        """It is called as in keras.applications."""
+        """It has the same name as in keras.applications."""
         twin, model = published
 
         assert twin.name == model.name
 
     def test_a_backbone_has_the_mode_of_its_twin(self, published) -> None:
-        """The published weights want the scaling that mode_for finds."""
+        """`mode_for` returns the scaling of the published weights."""
         twin, model = published
 
         assert "caffe" == mode_for(twin) == mode_for(model)
 
     def test_a_fresh_head(self, downloads, rng) -> None:
-        """For other classes the feature maps are the twin's, and the head begins as without."""
+        """With other classes the feature maps are the published ones and the head is random."""
         images = rng.random((2, 32, 32, 3), dtype="float32")
         keras.utils.set_random_seed(1)
         fresh = vggnet(SMALL, 5, hidden_units=(7,))
@@ -119,8 +120,8 @@ class TestPublished:
         model = vggnet(SMALL, 5, hidden_units=(7,), weights="imagenet")
 
         (twin,) = downloads
-        maps = keras.Model(model.inputs, model.get_layer("block5_pool").output)
-        np.testing.assert_array_equal(twin.predict_on_batch(images), maps.predict_on_batch(images))
+        maps = keras.Model(model.input, model.get_layer("block5_pool").output)
+        np.testing.assert_array_equal(outputs(twin, images), outputs(maps, images))
         heads = [x.get_layer("fc1").get_weights() for x in (fresh, model)]
         heads += [x.get_layer("predictions").get_weights() for x in (fresh, model)]
         np.testing.assert_equal(heads[::2], heads[1::2])
@@ -132,9 +133,9 @@ class TestPublished:
         model = resnet(n_classes=1000, weights="imagenet")
 
         (twin,) = downloads
-        expected = twin.predict_on_batch(images)
+        expected = outputs(twin, images)
         assert (1, 1000) == expected.shape
-        np.testing.assert_array_equal(expected, model.predict_on_batch(images))
+        np.testing.assert_array_equal(expected, outputs(model, images))
 
     @pytest.mark.parametrize(
         ("mode", "expected"), [("none", "caffe"), ("caffe", "none"), ("tf", "none")]
@@ -151,16 +152,16 @@ class TestPublished:
 
         model = vggnet(SMALL, include_top=False, weights="imagenet", mode="caffe")
 
-        expected = downloads[0].predict_on_batch(scale(pixels, "caffe"))
+        expected = outputs(downloads[0], scale(pixels, "caffe"))
         np.testing.assert_allclose(
-            model.predict_on_batch(pixels), expected, rtol=0, atol=1e-4 * expected.std()
+            outputs(model, pixels), expected, rtol=0, atol=1e-4 * expected.std()
         )
 
     @pytest.mark.parametrize("architecture", TWINS)
-    def test_a_network_from_scratch_has_no_mode(self, architecture) -> None:
+    def test_a_network_from_scratch_has_no_mode(self, architecture, no_values) -> None:
         """Nothing tells what a network without published weights was trained on."""
         build, options = ASKED[architecture]
-        with symbolic():
+        with no_values():
             model = build(SMALL, include_top=False, **options)
 
         with pytest.raises(ValueError, match=rf"named 'cnnkit_{architecture.lower()}' without"):
@@ -172,7 +173,7 @@ class TestNames:
 
     @pytest.mark.parametrize("weights", [None, "imagenet"])
     def test_a_name_that_is_given(self, downloads, weights) -> None:
-        """A name that is asked for is given."""
+        """A given name is used."""
         model = vggnet(SMALL, include_top=False, weights=weights, name="mine")
 
         assert "mine" == model.name
@@ -187,13 +188,13 @@ class TestNames:
         ],
         ids=["vgg11", "resnet18", "resnet101", "googlenet"],
     )
-    def test_one_from_scratch(self, build, expected) -> None:
-        """Any other is called otherwise, so that nobody takes it for the published one."""
-        with symbolic():
+    def test_one_from_scratch(self, build, expected, no_values) -> None:
+        """A network without published weights has another name."""
+        with no_values():
             assert expected == build(include_top=False).name
 
     def test_one_from_a_file(self, tmp_path) -> None:
-        """A file doesn't make it the published one."""
+        """A network with weights from a file has another name too."""
         vggnet(SMALL, include_top=False).save_weights(tmp_path / "vgg16.weights.h5")
 
         model = vggnet(SMALL, include_top=False, weights=tmp_path / "vgg16.weights.h5")
@@ -201,11 +202,16 @@ class TestNames:
         assert "cnnkit_vgg16" == model.name
 
 
-def request(build, *args, **options) -> tuple:
-    """Return what a builder asks keras.applications for."""
-    with symbolic(), pytest.raises(Requested) as caught:
-        build(*args, weights="imagenet", **options)
-    return caught.value.args
+@pytest.fixture
+def request_of(no_values):
+    """Return a function that tells what a builder asks keras.applications for."""
+
+    def request(build, *args, **options) -> tuple:
+        with no_values(), pytest.raises(Requested) as caught:
+            build(*args, weights="imagenet", **options)
+        return caught.value.args
+
+    return request
 
 
 @pytest.mark.usefixtures("requests")
@@ -213,17 +219,17 @@ class TestRequests:
     """The twin is asked for its head only where the head is the published one."""
 
     @pytest.mark.parametrize("architecture", TWINS)
-    def test_the_twin_of_every_depth(self, architecture) -> None:
+    def test_the_twin_of_every_depth(self, architecture, request_of) -> None:
         """Each depth has its own twin."""
         build, options = ASKED[architecture]
 
-        assert (architecture, BACKBONE) == request(build, SMALL, include_top=False, **options)
+        assert (architecture, BACKBONE) == request_of(build, SMALL, include_top=False, **options)
 
     @pytest.mark.parametrize("architecture", ["VGG16", "VGG19"])
-    def test_the_head_of_a_vgg(self, architecture) -> None:
+    def test_the_head_of_a_vgg(self, architecture, request_of) -> None:
         """The paper's head at 224 pixels with 1000 classes is published."""
         build, options = ASKED[architecture]
-        asked = request(build, (224, 224, 3), 1000, head="paper", **options)
+        asked = request_of(build, (224, 224, 3), 1000, head="paper", **options)
 
         assert (architecture, WHOLE) == asked
 
@@ -238,11 +244,11 @@ class TestRequests:
             {"n_classes": 1000, "head": "paper", "include_top": False},
         ],
     )
-    def test_other_heads_of_a_vgg(self, options) -> None:
+    def test_other_heads_of_a_vgg(self, options, request_of) -> None:
         """Any other head starts fresh."""
         shape = options.pop("input_shape", (224, 224, 3))
 
-        assert ("VGG16", BACKBONE) == request(vggnet, shape, **options)
+        assert ("VGG16", BACKBONE) == request_of(vggnet, shape, **options)
 
     @pytest.mark.parametrize(
         "options",
@@ -255,11 +261,11 @@ class TestRequests:
             {"mode": "caffe"},
         ],
     )
-    def test_the_head_of_a_resnet(self, options) -> None:
+    def test_the_head_of_a_resnet(self, options, request_of) -> None:
         """Pooling makes it independent of the size, and dropout has no weights."""
         options = {"input_shape": SMALL, "n_classes": 1000} | options
 
-        assert ("ResNet50", WHOLE) == request(resnet, **options)
+        assert ("ResNet50", WHOLE) == request_of(resnet, **options)
 
     @pytest.mark.parametrize(
         "options",
@@ -270,9 +276,9 @@ class TestRequests:
             {"n_classes": 1000, "include_top": False, "pooling": "avg"},
         ],
     )
-    def test_other_heads_of_a_resnet(self, options) -> None:
+    def test_other_heads_of_a_resnet(self, options, request_of) -> None:
         """Any other head starts fresh."""
-        assert ("ResNet50", BACKBONE) == request(resnet, SMALL, **options)
+        assert ("ResNet50", BACKBONE) == request_of(resnet, SMALL, **options)
 
 
 @pytest.mark.usefixtures("requests")
@@ -294,7 +300,7 @@ class TestNotPublished:
         text = (
             r"^`weights='imagenet'` is published for depth 16 and 19 without BatchNorm\. "
             rf"Received: depth={options['depth']}, batch_norm={options['batch_norm']}\. "
-            r"Or train from scratch with weights=None\.$"
+            r"Use weights=None to train from scratch\.$"
         )
 
         with pytest.raises(ValueError, match=text):
@@ -314,7 +320,7 @@ class TestNotPublished:
         text = (
             r"^`weights='imagenet'` is published for depth 50, 101 and 152 with stem='imagenet'\. "
             rf"Received: depth={options['depth']}, stem='{options['stem']}'\. "
-            r"Or train from scratch with weights=None\.$"
+            r"Use weights=None to train from scratch\.$"
         )
 
         with pytest.raises(ValueError, match=text):
@@ -324,10 +330,10 @@ class TestNotPublished:
     def test_googlenet(self, variant) -> None:
         """Keras has no GoogLeNet; the error names the file that torchvision has."""
         text = (
-            r"^`weights='imagenet'` is published for other networks only; for this one torchvision "
-            r"has a file, googlenet-1378be20\.pth, whose path can be given with "
+            r"^`weights='imagenet'` is not available for GoogLeNet, but torchvision publishes the "
+            r"file googlenet-1378be20\.pth, whose path can be passed with "
             r"variant='torchvision'\. Received: weights='imagenet'\. "
-            r"Or train from scratch with weights=None\.$"
+            r"Use weights=None to train from scratch\.$"
         )
 
         with pytest.raises(ValueError, match=text):
@@ -336,9 +342,9 @@ class TestNotPublished:
     @pytest.mark.parametrize("build", [vggnet, resnet])
     @pytest.mark.parametrize("channels", [1, 4])
     def test_other_channels(self, build, channels) -> None:
-        """The published weights are for RGB, and the error tells how to make it of gray."""
+        """The published weights need RGB, and the error says how to convert grayscale images."""
         text = (
-            r"^`weights='imagenet'` is for three channels\. "
+            r"^`weights='imagenet'` needs three channels\. "
             rf"Received: input_shape=\(32, 32, {channels}\)\. Repeat a grayscale image three "
             r"times, for example with `to_grayscale\(image, keep_channels=True\)`\.$"
         )
@@ -355,63 +361,73 @@ NETWORKS = {
 every_network = pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Return a function that gives a network for three classes and the file of its weights."""
+
+    @cache
+    def file_of(build):
+        network, path = filled(build()), tmp_path_factory.mktemp("files") / "saved.weights.h5"
+        network.save_weights(path)
+        return network, path
+
+    return file_of
+
+
 class TestFiles:
     """`weights=` takes a file, for any network."""
 
     @every_network
-    def test_a_file(self, tmp_path, rng, build) -> None:
+    def test_a_file(self, files, rng, build) -> None:
         """The new network computes what the saved one computes."""
-        saved, path = filled(build()), tmp_path / "saved.weights.h5"
-        saved.save_weights(path)
+        saved, path = files(build)
         images = rng.random((2, *SMALL), dtype="float32")
 
         model = build(weights=path)
 
-        np.testing.assert_array_equal(
-            saved.predict_on_batch(images), model.predict_on_batch(images)
-        )
+        np.testing.assert_array_equal(outputs(saved, images), outputs(model, images))
 
-    def test_a_path_may_be_text(self, tmp_path) -> None:
-        """Text and a Path are one."""
-        saved, path = filled(vggnet(SMALL, depth=11)), str(tmp_path / "saved.keras")
-        saved.save(path)
+    def test_a_path_may_be_text(self, files) -> None:
+        """A path may be a str or a Path."""
+        saved, path = files(NETWORKS["vgg11"])
 
-        model = vggnet(SMALL, depth=11, weights=path)
+        model = NETWORKS["vgg11"](weights=str(path))
 
         np.testing.assert_equal(saved.get_weights(), model.get_weights())
 
     @every_network
-    def test_a_file_with_another_head(self, tmp_path, build) -> None:
+    def test_a_file_with_another_head(self, files, build, no_values) -> None:
         """The error says how the head can be left out."""
-        build(4, include_top=True).save_weights(tmp_path / "saved.weights.h5")
+        _, path = files(build)
         text = (
             r"^The weights of 'predictions' must have the shapes .*\. `load_weights\(\.\.\., "
             r"skip_head=True\)` leaves the head out\.$"
         )
 
-        with pytest.raises(ValueError, match=text):
-            build(3, weights=tmp_path / "saved.weights.h5")
+        with no_values(), pytest.raises(ValueError, match=text):
+            build(4, weights=path)
 
-    def test_a_file_without_a_head(self, tmp_path) -> None:
+    def test_a_file_without_a_head(self, files, tmp_path, no_values) -> None:
         """The error says how the head can be left out."""
-        vggnet(SMALL, depth=11, include_top=False).save_weights(tmp_path / "saved.weights.h5")
+        network, _ = files(NETWORKS["vgg11"])
+        body = keras.Model(network.input, network.get_layer("block5_pool").output)
+        body.save_weights(tmp_path / "saved.weights.h5")
+        text = r"predictions without weights\. `load_weights\(\.\.\., skip_"
 
-        with pytest.raises(
-            ValueError, match=r"predictions without weights\. `load_weights\(\.\.\., skip_"
-        ):
-            vggnet(SMALL, depth=11, weights=tmp_path / "saved.weights.h5")
+        with no_values(), pytest.raises(ValueError, match=text):
+            NETWORKS["vgg11"](weights=tmp_path / "saved.weights.h5")
 
     @every_network
-    def test_a_missing_file(self, tmp_path, build) -> None:
+    def test_a_missing_file(self, tmp_path, build, no_values) -> None:
         """A file that isn't there is named."""
         with (
-            symbolic(),
+            no_values(),
             pytest.raises(FileNotFoundError, match=r"must be a file that exists.*no\.keras"),
         ):
             build(weights=tmp_path / "no.keras")
 
     @every_network
-    def test_a_word_that_is_no_file(self, build) -> None:
-        """A mistyped word is answered in terms of the argument that the user wrote."""
-        with symbolic(), pytest.raises(ValueError, match="`weights` must be .*'imagnet'"):
+    def test_a_word_that_is_no_file(self, build, no_values) -> None:
+        """The error for a mistyped word names the argument that the user passed."""
+        with no_values(), pytest.raises(ValueError, match="`weights` must be .*'imagnet'"):
             build(weights="imagnet")

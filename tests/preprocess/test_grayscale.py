@@ -16,7 +16,7 @@ def photo(rng):
 
 
 def test_luminance_agrees_with_opencv(photo):
-    """Luminance is OpenCV's, whose fixed-point arithmetic may differ by one."""
+    """Luminance equals that of OpenCV up to 1, because OpenCV uses fixed-point arithmetic."""
     expected = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(int)
 
     assert np.abs(expected - to_grayscale(photo)[..., 0]).max() <= 1
@@ -31,7 +31,7 @@ def test_luminance_of_floats_agrees_with_opencv(photo):
 
 
 def test_luminance_is_the_default(photo):
-    """Without a method, the channels are weighed as the eye does."""
+    """The default method is luminance."""
     np.testing.assert_array_equal(to_grayscale(photo, method="luminance"), to_grayscale(photo))
 
 
@@ -73,7 +73,7 @@ def test_one_channel_is_left(photo, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_keep_channels_repeats_the_gray(photo, method):
-    """With `keep_channels` the gray value stands three times."""
+    """With `keep_channels` the gray value is repeated three times."""
     expected = np.concatenate([to_grayscale(photo, method=method)] * 3, axis=-1)
 
     np.testing.assert_array_equal(
@@ -94,7 +94,7 @@ def test_batch_is_its_images_one_by_one(rng, method, keep_channels):
 
 @pytest.mark.parametrize("keep_channels", [False, True])
 def test_input_does_not_change(photo, keep_channels):
-    """The image that is handed in stays as it is, and may be read-only."""
+    """The given image is not changed and may be read-only."""
     before = photo.copy()
     photo.flags.writeable = False
     to_grayscale(photo, keep_channels=keep_channels)
@@ -117,7 +117,7 @@ def test_kept_channels_can_be_written_to_one_by_one(photo):
 
 
 def test_unknown_method_is_an_error(photo):
-    """A mistyped method is answered with both methods and the nearer one."""
+    """The error for a mistyped method lists both methods and suggests the nearer one."""
     message = (
         r"^`method` must be one of 'luminance' or 'mean'\. Received: method='luma'\. "
         r"Did you mean 'luminance'\?$"
@@ -129,7 +129,7 @@ def test_unknown_method_is_an_error(photo):
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 1), (4, 4, 4), (2, 2, 4, 4, 3)])
 def test_images_without_three_channels_are_an_error(shape):
-    """Only RGB can become gray."""
+    """Only RGB images can be converted."""
     message = (
         r"^`images` must be RGB, \(height, width, 3\) or \(batch, height, width, 3\)\. "
         r"Received: shape=.*\.$"

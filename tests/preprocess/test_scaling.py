@@ -94,7 +94,7 @@ def test_scale_is_right_for_every_value_of_a_byte(mode):
 @pytest.mark.parametrize("mode", COLORLESS_MODES)
 @pytest.mark.parametrize("channels", [1, 4])
 def test_scale_takes_other_channels_where_all_are_alike(rng, channels, mode):
-    """Images of one and of four channels scale in the modes that know no colors."""
+    """Images with one or four channels scale in the modes that treat all channels alike."""
     images = rng.integers(0, 256, (2, 5, 7, channels), dtype=np.uint8)
 
     np.testing.assert_array_equal(reference(images, mode), scale(images, mode), strict=True)
@@ -121,7 +121,7 @@ def test_scale_takes_read_only_arrays(rng, dtype, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_scale_takes_nested_lists(mode):
-    """Whatever NumPy takes for an image is one."""
+    """Nested lists are converted to arrays."""
     image = [[[0, 128, 255], [3, 2, 1]]]
 
     np.testing.assert_array_equal(reference(image, mode), scale(image, mode), strict=True)
@@ -248,7 +248,7 @@ def test_unscale_shares_no_memory_with_its_input(rng):
 
 @pytest.mark.parametrize("function", [scale, unscale])
 def test_unknown_mode_is_an_error(function):
-    """A mistyped mode is answered with all modes and the nearest one."""
+    """The error for a mistyped mode lists all modes and suggests the nearest one."""
     message = (
         r"^`mode` must be one of 'tf', 'torch', 'caffe', 'unit' or 'none'\. "
         r"Received: mode='cafe'\. Did you mean 'caffe'\?$"
@@ -261,7 +261,7 @@ def test_unknown_mode_is_an_error(function):
 @pytest.mark.parametrize("function", [scale, unscale])
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 2), (4, 4, 5), (2, 2, 4, 4, 3), (3,), ()])
 def test_wrong_shape_is_an_error(function, shape):
-    """What has no height, width and 1, 3 or 4 channels is not an image."""
+    """Images need height, width and 1, 3 or 4 channels."""
     message = (
         r"`images` must have the shape \(height, width, channels\) or \(batch, height, width, "
         r"channels\) with 1, 3 or 4 channels\. Received: shape=.*\. Add a missing axis with np\.exp"
@@ -346,7 +346,7 @@ def test_pixels_are_not_warned_of(pixels) -> None:
 
 
 def test_mode_none_takes_what_is_scaled() -> None:
-    """It scales nothing twice."""
+    """Mode 'none' never scales, so it never warns."""
     np.testing.assert_array_equal(np.full((2, 2, 3), 0.5), scale(np.full((2, 2, 3), 0.5), "none"))
 
 
@@ -376,14 +376,14 @@ def test_limits_of_one_channel(mode) -> None:
 
 
 def test_limits_of_a_mode_that_needs_colors() -> None:
-    """A gray image can't be scaled so."""
+    """A grayscale image cannot be scaled in such a mode."""
     with pytest.raises(ValueError, match=r"Received: images with 1 channel\(s\)"):
         limits_of("torch", 1)
 
 
 @pytest.mark.parametrize("function", [scale, unscale])
 def test_the_mode_is_tf_unless_told(function) -> None:
-    """Both directions by the same default."""
+    """`scale` and `unscale` have the same default mode."""
     image = np.linspace(-1, 1, 12).reshape(2, 2, 3) if function is unscale else every_value()
 
     np.testing.assert_array_equal(function(image, "tf"), function(image))

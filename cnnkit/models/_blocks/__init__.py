@@ -1,4 +1,4 @@
-"""What the networks are built of: blocks, ends and pooling, from a tensor to a tensor.
+"""The parts of the networks: blocks, inputs, heads and pooling. Each maps a tensor to a tensor.
 
-It uses `preprocess`, `_keras` and `_foundation`.
+This package uses `preprocess`, `_keras` and `_foundation`.
 """

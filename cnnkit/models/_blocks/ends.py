@@ -1,4 +1,4 @@
-"""What every network has: an input, scaling if asked for, a head."""
+"""The parts that all networks share: input, optional scaling, and head."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,20 +24,20 @@ def image_input(input_shape: Sequence[int | None], *, least_size: int = 1) -> An
     if any(side is not None and side < least_size for side in shape[:2]):
         msg = (
             f"`input_shape` must be at least {least_size} pixels high and wide for this network. "
-            f"Received: input_shape={input_shape!r}. Enlarge the images or take a smaller network; "
-            "the channels come last."
+            f"Received: input_shape={input_shape!r}. Enlarge the images or use a smaller network, "
+            "and check that the channels come last."
         )
         raise ValueError(msg)
     return keras.Input(shape)
 
 
 def scaling_inside(x: Any, mode: str) -> Any:
-    """Scale pixels of 0..255 by a mode of `cnnkit.preprocess.scale`, with Keras's own layers."""
+    """Scale pixels in 0..255 with Keras layers, by a mode of `cnnkit.preprocess.scale`."""
     return scaled(x, scaling_for(mode, x.shape[-1]), f"scale_{mode}")
 
 
 def feature_maps(x: Any) -> Any:
-    """Return a tensor as it is, or raise a ValueError unless it holds feature maps."""
+    """Return a tensor unchanged, or raise a ValueError unless it holds feature maps."""
     if len(x.shape) != 4:
         msg = (
             "`x` must hold feature maps (batch, height, width, channels). "
@@ -48,22 +48,22 @@ def feature_maps(x: Any) -> Any:
 
 
 def check_new_names(x: Any, name: str, argument: str, advice: str) -> None:
-    """Raise a ValueError if layers that lead to a tensor already have a block's name."""
+    """Raise a ValueError if layers before a tensor already have the name of a block."""
     if any(other == name or other.startswith(f"{name}_") for other in names_before(x)):
         msg = (
-            f"`{argument}` must be new to the network, because it names the layers. Received: "
-            f"{name!r}, which is there already. {advice}"
+            f"`{argument}` must be unique in the network, because the layers are named after it. "
+            f"Received: {name!r}, which is already in use. {advice}"
         )
         raise ValueError(msg)
 
 
 def check_pooling(pooling: str | None) -> None:
-    """Raise a ValueError unless there is such a pooling."""
+    """Raise a ValueError if the pooling is unknown."""
     check_one_of("pooling", pooling, (None, "avg", "max"))
 
 
 def pool(x: Any, pooling: str | None) -> Any:
-    """Pool feature maps `(batch, height, width, channels)` as `include_top=False` networks do."""
+    """Pool feature maps `(batch, height, width, channels)`; None returns them unchanged."""
     check_pooling(pooling)
     if pooling == "avg":
         return layers.GlobalAveragePooling2D(name="avg_pool")(x)

@@ -9,7 +9,7 @@ from cnnkit.models._blocks.ends import check_new_names, feature_maps
 
 
 class Inception(NamedTuple):
-    """One row of table 1: filters of each branch."""
+    """One row of table 1: the filters of each branch."""
 
     filters_1x1: int
     filters_3x3_reduce: int
@@ -20,13 +20,13 @@ class Inception(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """What the variants differ in.
+    """The settings in which the variants differ.
 
     Attributes:
-        epsilon: That of BatchNorm behind each convolution; None for a bias and no BatchNorm.
-        fives: Size of the kernel in the "5x5" branch.
-        last_pool: Size of the pool in front of stage 5.
-        torch_padding: If True, pad as PyTorch does, which differs at odd heights and widths.
+        epsilon: Epsilon of the BatchNorm after each convolution; None for a bias and no BatchNorm.
+        fives: Kernel size in the "5x5" branch.
+        last_pool: Window size of the pool before stage 5.
+        torch_padding: If True, pad as PyTorch does, which differs for odd heights and widths.
     """
 
     epsilon: float | None = None
@@ -52,24 +52,24 @@ def inception_module(
     filters_pool_reduce: int,
     name: str | None = None,
 ) -> Any:
-    """Add an inception module: four branches over the same feature maps, side by side.
+    """Add an inception module: four parallel branches whose outputs are concatenated.
 
     Args:
         x: Feature maps `(batch, height, width, channels)`.
         filters_1x1: Filters of the 1x1 branch.
-        filters_3x3_reduce: Filters of the 1x1 convolution in front of the 3x3 one.
+        filters_3x3_reduce: Filters of the 1x1 convolution before the 3x3 one.
         filters_3x3: Filters of the 3x3 convolution.
-        filters_5x5_reduce: Filters of the 1x1 convolution in front of the 5x5 one.
+        filters_5x5_reduce: Filters of the 1x1 convolution before the 5x5 one.
         filters_5x5: Filters of the 5x5 convolution.
-        filters_pool_reduce: Filters of the 1x1 convolution behind the 3x3 pool.
-        name: Name of the concatenation, and prefix of the names of the convolutions.
+        filters_pool_reduce: Filters of the 1x1 convolution after the 3x3 pool.
+        name: Name of the concatenation layer, and prefix of the other layer names.
 
     Returns:
         Feature maps `(batch, height, width, filters_1x1 + filters_3x3 + filters_5x5 +
         filters_pool_reduce)`.
 
     Raises:
-        ValueError: If `x` holds no feature maps, or a module in front of it has the same name.
+        ValueError: If `x` does not hold feature maps, or an earlier module has the same name.
 
     Example:
         >>> import keras
@@ -79,7 +79,7 @@ def inception_module(
         (None, 28, 28, 256)
     """
     if name is not None:
-        check_new_names(feature_maps(x), name, "name", "Take another name.")
+        check_new_names(feature_maps(x), name, "name", "Choose another name.")
     filters = Inception(
         filters_1x1,
         filters_3x3_reduce,

@@ -1,4 +1,4 @@
-"""The pooling that Keras lacks."""
+"""Min pooling, which Keras lacks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,21 +18,22 @@ def min_pooling(
 ) -> Any:
     """Keep the smallest value of each window, as max pooling keeps the largest.
 
-    It is max pooling between two changes of sign, so a saved model opens with Keras alone.
+    It negates its input, applies max pooling and negates the result. A saved model can therefore be
+    loaded with Keras alone.
 
     Args:
         x: Feature maps `(batch, height, width, channels)`.
         pool_size: Height and width of the window, or one number for both.
-        strides: Step from window to window; the size of the window by default.
-        padding: `"valid"`, or `"same"` to keep height and width at stride 1; what is outside the
-            image never is the smallest.
+        strides: Step between windows; `pool_size` by default.
+        padding: `"valid"`, or `"same"` to keep height and width at stride 1. Padding is never the
+            smallest value.
         name: Name of the pooling layer.
 
     Returns:
         Feature maps `(batch, height / strides, width / strides, channels)`.
 
     Raises:
-        ValueError: If `x` holds no feature maps.
+        ValueError: If `x` does not hold feature maps.
 
     Example:
         >>> import numpy as np

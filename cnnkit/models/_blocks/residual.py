@@ -1,6 +1,6 @@
 """The blocks of ResNet: He et al., "Deep residual learning for image recognition", 2015,
-arXiv:1512.03385, figure 5. Layer names, order, weights and BatchNorm epsilon are those of
-keras.applications.
+arXiv:1512.03385, figure 5. The names, order and weights of the layers and the BatchNorm epsilon
+match keras.applications.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from keras import layers
 from cnnkit.models._blocks.ends import check_new_names, feature_maps
 
 _LETTERS = {letter: place for place, letter in enumerate(ascii_lowercase, start=1)}
-_EPSILON = 1.001e-5  # of keras.applications, whose weights were trained with it
+_EPSILON = 1.001e-5  # the weights of keras.applications were trained with it
 
 
 def resnet_stem(x: Any, *, use_bias: bool = True) -> Any:
-    """Start a ResNet: a 7x7 convolution and a 3x3 pool, each of stride 2.
+    """Add the first layers of a ResNet: a 7x7 convolution and a 3x3 pool, both with stride 2.
 
     Args:
         x: Images `(batch, height, width, channels)`.
-        use_bias: If True, as in keras.applications, the convolution has a bias although
-            BatchNorm follows; torchvision's has none.
+        use_bias: If True, the convolution has a bias although BatchNorm follows, as in
+            keras.applications. torchvision uses none.
 
     Returns:
         Feature maps `(batch, height / 4, width / 4, 64)`.
@@ -47,17 +47,17 @@ def identity_block(
 
     Args:
         x: Feature maps `(batch, height, width, filters[2])`.
-        kernel_size: Size of the middle convolution.
+        kernel_size: Kernel size of the middle convolution.
         filters: Filters of the three convolutions, for example `[64, 64, 256]`.
-        stage: Number of the stage, for the layers' names.
-        block: Place in the stage, a letter from `"a"` or a number from 1, for the layers' names.
+        stage: Number of the stage, for the layer names.
+        block: Position in the stage, for the layer names: a letter from `"a"` or a number from 1.
 
     Returns:
-        Feature maps of the shape of `x`.
+        Feature maps of the same shape as `x`.
 
     Raises:
-        ValueError: If `filters` are not three, the channels of `x` are not `filters[2]`, or a block
-            in front of it has the same stage and place.
+        ValueError: If `filters` does not hold three numbers, if `x` does not have `filters[2]`
+            channels, or if an earlier block has the same stage and position.
 
     Example:
         >>> import keras
@@ -69,7 +69,8 @@ def identity_block(
     name = _new_block(x, filters, stage, block)
     if x.shape[-1] != filters[2]:
         msg = (
-            "`filters[2]` must be the channels of `x`, because the shortcut is added as it is. "
+            "`filters[2]` must be the number of channels of `x`, because the shortcut is the "
+            "identity. "
             f"Received: filters={list(filters)!r} and {x.shape[-1]} channels. Use `conv_block`."
         )
         raise ValueError(msg)
@@ -88,18 +89,18 @@ def conv_block(
 
     Args:
         x: Feature maps `(batch, height, width, channels)`.
-        kernel_size: Size of the middle convolution.
+        kernel_size: Kernel size of the middle convolution.
         filters: Filters of the three convolutions, for example `[64, 64, 256]`.
-        stage: Number of the stage, for the layers' names.
-        block: Place in the stage, a letter from `"a"` or a number from 1, for the layers' names.
+        stage: Number of the stage, for the layer names.
+        block: Position in the stage, for the layer names: a letter from `"a"` or a number from 1.
         strides: Strides of the first convolution and of the shortcut.
 
     Returns:
         Feature maps `(batch, height / strides, width / strides, filters[2])`.
 
     Raises:
-        ValueError: If `filters` are not three, or a block in front of it has the same stage and
-            place.
+        ValueError: If `filters` does not hold three numbers, or if an earlier block has the same
+            stage and position.
 
     Example:
         >>> import keras
@@ -113,16 +114,16 @@ def conv_block(
 
 
 def _new_block(x: Any, filters: Sequence[int], stage: int, block: str | int) -> str:
-    """Return a block's name, or raise unless it can stand behind `x`."""
+    """Return the name of a block, or raise an error if the block cannot follow `x`."""
     feature_maps(x)
     if not hasattr(filters, "__len__") or len(filters) != 3:
         msg = (
-            "`filters` must be three numbers, those of the block's convolutions, for example "
+            "`filters` must be three numbers, one for each convolution of the block, for example "
             f"[64, 64, 256]. Received: filters={filters!r}."
         )
         raise ValueError(msg)
     name = _block_name(stage, block)
-    check_new_names(x, name, "block", "Take the next letter or number.")
+    check_new_names(x, name, "block", "Use the next letter or number.")
     return name
 
 
@@ -150,7 +151,7 @@ def _bottleneck(
 
 
 def basic_block(x: Any, filters: int, strides: int, stage: int, block: int) -> Any:
-    """Two 3x3 convolutions, without bias: torchvision's counts, 11,689,512 for depth 18."""
+    """Add two 3x3 convolutions without bias, as in torchvision (11,689,512 weights at depth 18)."""
     name, shortcut = _block_name(stage, block), x
     if strides != 1 or x.shape[-1] != filters:
         shortcut = _conv_bn(x, filters, 1, f"{name}_0", strides=strides)
@@ -174,10 +175,10 @@ def _conv_bn(
     padding: str = "same",
     use_bias: bool = False,
 ) -> Any:
-    if kernel_size == 1:  # the same in keras.applications' words
+    if kernel_size == 1:  # it makes no difference, but keras.applications writes "valid"
         padding = "valid"
-    # He initialization is the paper's. A bias in front of BatchNorm does nothing, but
-    # keras.applications has it, and so have its weight files.
+    # The paper uses He initialization. A bias before BatchNorm has no effect, but
+    # keras.applications has one, and so do its weight files.
     x = layers.Conv2D(
         filters,
         kernel_size,

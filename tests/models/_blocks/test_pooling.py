@@ -1,4 +1,4 @@
-"""Min pooling against the smallest value of every window, looked up in NumPy."""
+"""Min pooling against the smallest value of every window, computed with NumPy."""
 
 import itertools
 import math
@@ -34,7 +34,7 @@ def smallest(image: np.ndarray, size: tuple, strides: tuple, padding: str) -> np
 
 @st.composite
 def poolings(draw) -> tuple[np.ndarray, dict]:
-    """Draw feature maps and what can be done with them."""
+    """Draw feature maps and arguments of the pooling."""
     size = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     strides = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     padding = draw(st.sampled_from(["valid", "same"]))
@@ -80,7 +80,7 @@ def test_outside_the_image_nothing_is_smallest() -> None:
 
 
 def test_a_graph_has_the_shape_and_the_values(rng) -> None:
-    """In a functional model it does what it does with values, at any height and width."""
+    """A functional model gives the same values, for any height and width."""
     inputs = keras.Input((None, None, 3))
     model = keras.Model(inputs, min_pooling(inputs, 3, strides=2, padding="same"))
     image = rng.standard_normal((2, 7, 10, 3)).astype("float32")
@@ -92,7 +92,7 @@ def test_a_graph_has_the_shape_and_the_values(rng) -> None:
 
 
 def test_a_model_opens_with_keras_alone(tmp_path, monkeypatch, rng) -> None:
-    """Nothing in the file asks for cnnkit; in a process of its own: test_contract.py."""
+    """A file with min pooling needs no cnnkit; test_contract.py checks it in a separate process."""
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, min_pooling(inputs, 3, strides=1, padding="same", name="darkest"))
     model.save(tmp_path / "model.keras")
@@ -107,7 +107,7 @@ def test_a_model_opens_with_keras_alone(tmp_path, monkeypatch, rng) -> None:
 
 
 def test_the_name_is_that_of_the_pooling_layer() -> None:
-    """It is found by it, with its settings."""
+    """The layer is found by the given name and has the given settings."""
     inputs = keras.Input((8, 8, 3))
     layer = keras.Model(inputs, min_pooling(inputs, 3, name="darkest")).get_layer("darkest")
 
