@@ -1,5 +1,7 @@
 """Small models with the parts that fine-tuning trips over."""
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import pytest
@@ -20,6 +22,15 @@ def make_backbone(rng: np.random.Generator) -> keras.Model:
     for number in (1, 2):
         model.get_layer(f"bn{number}").moving_mean.assign(0.1 * rng.random(4))
     return model
+
+
+@pytest.fixture(scope="module")
+def eagerly() -> Iterator[None]:
+    """Run every model without compiled steps: tracing takes longer than a few small steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        always = property(lambda _: True, lambda *_: None)
+        patch.setattr(keras.Model, "run_eagerly", always)
+        yield
 
 
 @pytest.fixture
