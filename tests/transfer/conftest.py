@@ -1,6 +1,7 @@
 """Small models with the parts that fine-tuning trips over."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -24,12 +25,25 @@ def make_backbone(rng: np.random.Generator) -> keras.Model:
     return model
 
 
-@pytest.fixture(scope="module")
-def eagerly() -> Iterator[None]:
+@contextmanager
+def eager_steps() -> Iterator[None]:
     """Run every model without compiled steps: tracing takes longer than a few small steps."""
     with pytest.MonkeyPatch.context() as patch:
-        always = property(lambda _: True, lambda *_: None)
-        patch.setattr(keras.Model, "run_eagerly", always)
+        patch.setattr(keras.Model, "run_eagerly", property(lambda _: True, lambda *_: None))
+        yield
+
+
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    """Do without compiled steps in one test."""
+    with eager_steps():
+        yield
+
+
+@pytest.fixture(scope="module")
+def eagerly_all() -> Iterator[None]:
+    """Do without compiled steps in a whole module, in its shared fixtures too."""
+    with eager_steps():
         yield
 
 
@@ -38,8 +52,8 @@ def backbone(rng) -> keras.Model:
     return make_backbone(rng)
 
 
-@pytest.fixture
-def new_backbone():
+@pytest.fixture(scope="session")
+def new_backbone() -> Callable[[], keras.Model]:
     """Return a function that makes the same backbone again."""
     return lambda: make_backbone(np.random.default_rng(0))
 
@@ -47,6 +61,12 @@ def new_backbone():
 @pytest.fixture
 def classifier(backbone) -> keras.Model:
     return build_classifier(backbone, 3)
+
+
+@pytest.fixture(scope="module")
+def shared_classifier(new_backbone) -> keras.Model:
+    """A classifier for tests that leave it as it is."""
+    return build_classifier(new_backbone(), 3)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from cnnkit.transfer import build_classifier, fine_tune
 
 HEAD_EPOCHS, EPOCHS = 2, 3
 
-pytestmark = pytest.mark.usefixtures("eagerly")
+pytestmark = pytest.mark.usefixtures("eagerly_all")
 
 
 class Killed(BaseException):
@@ -88,7 +88,7 @@ def rows(folder: Path) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def whole(eagerly, tmp_path_factory) -> Callable[..., Path]:
+def whole(tmp_path_factory) -> Callable[..., Path]:
     """Return a function that gives the folder of a run that nobody kills, made once a setting."""
 
     @functools.cache
@@ -101,7 +101,7 @@ def whole(eagerly, tmp_path_factory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="module")
-def killed_once(eagerly, tmp_path_factory) -> Callable[..., Path]:
+def killed_once(tmp_path_factory) -> Callable[..., Path]:
     """Return a function that gives the folder of a run killed in an epoch, made once a setting."""
 
     @functools.cache
