@@ -66,6 +66,7 @@ def classifier(backbone) -> keras.Model:
 @pytest.fixture(scope="module")
 def shared_classifier(new_backbone) -> keras.Model:
     """A classifier for tests that leave it as it is."""
+    keras.utils.set_random_seed(0)
     return build_classifier(new_backbone(), 3)
 
 
