@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import layers
 
-from cnnkit.transfer import build_classifier
+from cnnkit.transfer import build_classifier, freeze
 
 
 def make_backbone(rng: np.random.Generator) -> keras.Model:
@@ -86,6 +87,23 @@ def nested(rng) -> keras.Model:
 
 
 @pytest.fixture
+def frozen(backbone) -> keras.Model:
+    """A classifier whose backbone is frozen and which has no dropout."""
+    freeze(backbone)
+    return build_classifier(backbone, 3, dropout=0)
+
+
+@pytest.fixture
+def tables(make_folder) -> pd.DataFrame:
+    """Eleven files of three classes: no whole number of batches."""
+    folder = make_folder({"a": 4, "b": 4, "c": 3}, size=(8, 8))
+    paths = sorted(str(path) for path in folder.glob("*/*.png"))
+    names = pd.Categorical([path.split("/")[-2] for path in paths])
+    targets = names.codes.astype("int64")
+    return pd.DataFrame({"file_paths": paths, "target_names": names, "targets": targets})
+
+
+@pytest.fixture
 def data(rng) -> tuple[np.ndarray, np.ndarray]:
     """Twelve raw images and one-hot labels of three classes."""
     images = rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
@@ -93,11 +111,11 @@ def data(rng) -> tuple[np.ndarray, np.ndarray]:
 
 
 def layers_that_change(model: keras.Model, images: np.ndarray, targets: np.ndarray) -> set[str]:
-    """Train five steps and return the names of the layers of which any weight has changed."""
+    """Train two steps and return the names of the layers of which any weight has changed."""
     leaves = [layer for layer in model._flatten_layers(include_self=False) if layer.weights]
     leaves = [layer for layer in leaves if not isinstance(layer, keras.Model)]
     before = {layer.name: layer.get_weights() for layer in leaves}
-    model.fit(images, targets, epochs=5, batch_size=len(images), verbose=0)
+    model.fit(images, targets, epochs=2, batch_size=len(images), verbose=0)
     return {
         layer.name
         for layer in leaves
@@ -108,3 +126,23 @@ def layers_that_change(model: keras.Model, images: np.ndarray, targets: np.ndarr
 @pytest.fixture
 def changes():
     return layers_that_change
+
+
+class Rows(keras.utils.PyDataset):
+    """Twelve images in batches of five."""
+
+    def __init__(self, data) -> None:
+        super().__init__()
+        self.data = data
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int):
+        return tuple(part[5 * index : 5 * index + 5] for part in self.data)
+
+
+@pytest.fixture
+def rows(data) -> keras.utils.PyDataset:
+    """The images and labels as a PyDataset."""
+    return Rows(data)
