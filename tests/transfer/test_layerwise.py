@@ -42,7 +42,7 @@ def two_layers() -> keras.Model:
     return keras.Model(inputs, layers.Dense(3, name="fast")(x))
 
 
-def after_steps(optimizer: optimizers.Optimizer, steps: int = 6) -> dict[str, list[np.ndarray]]:
+def after_steps(optimizer: optimizers.Optimizer, steps: int = 4) -> dict[str, list[np.ndarray]]:
     """Apply the same drawn gradients and return the weights of each layer."""
     model, generator = two_layers(), np.random.default_rng(0)
     for _ in range(steps):
