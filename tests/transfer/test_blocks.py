@@ -1,6 +1,7 @@
 """Blocks found from the graph, and cutting a model between them."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -61,6 +62,13 @@ OURS = {
 }
 
 
+@cache
+def application(name: str) -> keras.Model:
+    """Return a network of keras.applications, made once."""
+    with keras.StatelessScope():  # weights without values
+        return getattr(keras.applications, name)(weights=None)
+
+
 def check_documented(name: str, found: list[str]) -> None:
     """Compare with the row of the how-to page: so many blocks, and those named among them."""
     text = PAGE.read_text(encoding="utf-8")
@@ -76,11 +84,9 @@ def check_documented(name: str, found: list[str]) -> None:
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_blocks_are_those_that_a_person_would_name(name: str) -> None:
     """The networks of keras.applications have the blocks of their papers."""
-    with keras.StatelessScope():  # weights without values
-        model = getattr(keras.applications, name)(weights=None)
     check_documented(name, APPLICATIONS[name])
 
-    assert [*APPLICATIONS[name], "head"] == list_blocks(model)["name"].tolist()
+    assert [*APPLICATIONS[name], "head"] == list_blocks(application(name))["name"].tolist()
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -96,9 +102,7 @@ def test_our_blocks_are_those_of_the_papers(name: str) -> None:
 
 def test_convnext_has_its_stages_and_what_stands_between() -> None:
     """Stem and downsampling are small models inside, and a block each."""
-    with keras.StatelessScope():
-        names = list_blocks(keras.applications.ConvNeXtTiny(weights=None))["name"].tolist()
-
+    names = list_blocks(application("ConvNeXtTiny"))["name"].tolist()
     plain = [name.removeprefix("convnext_tiny_") for name in names]
     stages = [
         [f"stage_{stage}_block_{block}" for block in range(count)]
@@ -115,8 +119,7 @@ def test_convnext_has_its_stages_and_what_stands_between() -> None:
 
 def test_a_model_that_cannot_be_cut_says_so() -> None:
     """NASNet's cells take the last two: its blocks are the layers of each image size."""
-    with keras.StatelessScope():
-        model = keras.applications.NASNetMobile(weights=None)
+    model = application("NASNetMobile")
     with pytest.warns(UserWarning, match=r"The model can't be cut.*the layers of each image size"):
         names = list_blocks(model)["name"].tolist()
 
@@ -128,8 +131,7 @@ def test_a_model_that_cannot_be_cut_says_so() -> None:
 @pytest.mark.parametrize("name", [*APPLICATIONS, "ConvNeXtTiny"])
 def test_every_weight_stands_in_one_block(name: str) -> None:
     """The parameters of the blocks are those of the model."""
-    with keras.StatelessScope():
-        model = getattr(keras.applications, name)(weights=None)
+    model = application(name)
 
     assert model.count_params() == list_blocks(model)["parameters"].sum()
 

@@ -10,12 +10,6 @@ from cnnkit.preprocess import scale
 from cnnkit.transfer import build_classifier
 
 
-def mobilenet(**options) -> keras.Model:
-    return keras.applications.MobileNetV2(
-        input_shape=(32, 32, 3), alpha=0.35, include_top=False, weights=None, **options
-    )
-
-
 def test_the_model_is_flat_and_shares_the_backbones_layers(backbone) -> None:
     """The backbone's own layers stand in the model, no copies and no model inside."""
     model = build_classifier(backbone, 3)
@@ -24,15 +18,22 @@ def test_the_model_is_flat_and_shares_the_backbones_layers(backbone) -> None:
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
 
 
+@pytest.fixture(scope="module")
+def pooled() -> keras.Model:
+    """A backbone that gives vectors."""
+    return keras.applications.MobileNetV2(
+        input_shape=(32, 32, 3), alpha=0.35, include_top=False, weights=None, pooling="avg"
+    )
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_raw_images_are_scaled_inside(dtype, rng) -> None:
+def test_raw_images_are_scaled_inside(dtype, pooled, rng) -> None:
     """The features are those of the backbone on images scaled as its weights expect."""
-    backbone = mobilenet(pooling="avg")
-    model = build_classifier(backbone, 3, dropout=0)
+    model = build_classifier(pooled, 3, dropout=0)
     images = rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     kernel, bias = model.layers[-1].get_weights()
 
-    features = backbone.predict_on_batch(scale(images, "tf"))
+    features = pooled.predict_on_batch(scale(images, "tf"))
     expected = keras.activations.softmax(keras.ops.convert_to_tensor(features @ kernel + bias))
     np.testing.assert_allclose(
         model.predict_on_batch(images.astype(dtype)), np.asarray(expected), atol=1e-5
@@ -85,9 +86,9 @@ def test_hidden_units_stand_in_front_of_the_classes(backbone) -> None:
     ] == [layer.name for layer in model.layers if layer.name.startswith("head_")]
 
 
-def test_pooling_may_be_in_the_backbone() -> None:
+def test_pooling_may_be_in_the_backbone(pooled) -> None:
     """A backbone that gives vectors is not pooled again."""
-    model = build_classifier(mobilenet(pooling="max"), 3)
+    model = build_classifier(pooled, 3)
 
     assert "head_pool" not in [layer.name for layer in model.layers]
 
@@ -103,6 +104,7 @@ def test_probabilities_are_float32_in_mixed_precision(backbone) -> None:
     assert "float32" == model.output.dtype
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_model_survives_saving(backbone, tmp_path, data) -> None:
     """What comes back from a file computes the same."""
     model = build_classifier(backbone, 3)

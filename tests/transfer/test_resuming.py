@@ -1,9 +1,12 @@
 """A run that was killed goes on where it was, and ends as if nothing had happened."""
 
 import csv
+import functools
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -14,7 +17,9 @@ from keras import layers
 from cnnkit.data import image_dataset
 from cnnkit.transfer import build_classifier, fine_tune
 
-HEAD_EPOCHS, EPOCHS = 3, 4
+HEAD_EPOCHS, EPOCHS = 2, 3
+
+pytestmark = pytest.mark.usefixtures("eagerly_all")
 
 
 class Killed(BaseException):
@@ -49,8 +54,8 @@ def run(
 ) -> keras.callbacks.History:
     """Fine-tune a small network with a log and backups in a folder.
 
-    Keras doesn't save the seeds of dropout, so there is none here, and no order of images: that is
-    taken up where the log ends.
+    There is no dropout, because Keras doesn't save its seeds. Only `shuffle=True` shuffles the
+    images; their order then continues at the epoch where the log ends.
     """
     import tensorflow as tf
 
@@ -59,20 +64,20 @@ def run(
     inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(4, 3, name="conv")(layers.Rescaling(1 / 255)(inputs))
     model = build_classifier(keras.Model(inputs, x), 3, dropout=0, mode="auto")
-    images = generator.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
-    data = tf.data.Dataset.from_tensor_slices((images, np.eye(3)[np.arange(12) % 3])).batch(4)
-    train = data
+    images = generator.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
+    data = tf.data.Dataset.from_tensor_slices((images, np.eye(3)[np.arange(8) % 3]))
+    train = data.batch(4)
     if shuffle:
         done = len(rows(folder)) if (folder / "log.csv").exists() else 0
         train = image_dataset(
-            (images, np.arange(12) % 3), batch_size=4, shuffle=True, seed=0, initial_epoch=done
+            (images, np.arange(8) % 3), batch_size=4, shuffle=True, seed=0, initial_epoch=done
         )
     log = keras.callbacks.CSVLogger(folder / "log.csv", append=True)
     backups = keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=double)
-    counts = {"head_epochs": HEAD_EPOCHS, "epochs": EPOCHS}
+    counts = {"head_epochs": HEAD_EPOCHS, "epochs": EPOCHS, "verbose": 0}
     watching = [log, backups, *callbacks]
     try:
-        return fine_tune(model, train, data, **counts | options, callbacks=watching, verbose=0)
+        return fine_tune(model, train, data.batch(8), **counts | options, callbacks=watching)
     finally:
         log.csv_file.close()
 
@@ -82,48 +87,62 @@ def rows(folder: Path) -> list[list[str]]:
         return list(csv.reader(file))[1:]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Callable[..., Path]:
+    """Return a function that gives the folder of a run that nobody kills, made once a setting."""
+
+    @functools.cache
+    def folder(**options) -> Path:
+        path = tmp_path_factory.mktemp("whole")
+        run(path, **options)
+        return path
+
+    return folder
+
+
+@pytest.fixture(scope="module")
+def killed_once(tmp_path_factory) -> Callable[..., Path]:
+    """Return a function that gives the folder of a run killed in an epoch, made once a setting."""
+
+    @functools.cache
+    def folder(epoch: int, **options) -> Path:
+        path = tmp_path_factory.mktemp("killed")
+        with pytest.raises(Killed):
+            run(path, Kill(epoch, raise_killed), **options)
+        return path
+
+    return folder
+
+
 @pytest.fixture
-def uninterrupted(tmp_path):
-    """Return the log of a run that nobody kills."""
+def killed(killed_once, tmp_path) -> Callable[..., None]:
+    """Return a function that puts what a killed run has left into `tmp_path`."""
 
-    def log(**options) -> list[list[str]]:
-        (tmp_path / "whole").mkdir()
-        run(tmp_path / "whole", **options)
-        return rows(tmp_path / "whole")
+    def copy(epoch: int, **options) -> None:
+        shutil.copytree(killed_once(epoch, **options), tmp_path, dirs_exist_ok=True)
 
-    return log
-
-
-@pytest.mark.parametrize("cache", [True, False], ids=["cached", "not cached"])
-@pytest.mark.parametrize("epoch", [1, HEAD_EPOCHS + 2])
-def test_the_log_is_that_of_an_uninterrupted_run(epoch, cache, uninterrupted, tmp_path) -> None:
-    """Killed in the head's stage or in the other."""
-    with pytest.raises(Killed):
-        run(tmp_path, Kill(epoch, raise_killed), cache=cache)
-    before = len(rows(tmp_path))
-    history = run(tmp_path, cache=cache)
-
-    assert epoch == before
-    assert uninterrupted(cache=cache) == rows(tmp_path)
-    assert list(range(epoch, HEAD_EPOCHS + EPOCHS)) == history.epoch
+    return copy
 
 
 @pytest.mark.parametrize("cache", ["auto", False], ids=["cached", "not cached"])
-@pytest.mark.parametrize("epoch", [1, HEAD_EPOCHS + 2])
-def test_a_seeded_order_goes_on_where_it_was(epoch, cache, uninterrupted, tmp_path) -> None:
-    """`initial_epoch` is the number of epochs in the log, as the how-to says."""
-    with pytest.raises(Killed):
-        run(tmp_path, Kill(epoch, raise_killed), cache=cache, shuffle=True)
-    run(tmp_path, cache=cache, shuffle=True)
+@pytest.mark.parametrize("epoch", [1, HEAD_EPOCHS + 1], ids=["head", "all"])
+def test_the_log_is_that_of_an_uninterrupted_run(epoch, cache, killed, whole, tmp_path) -> None:
+    """Killed in either stage; a seeded order goes on too, with as many epochs as the log has."""
+    killed(epoch, cache=cache, shuffle=True)
+    before = len(rows(tmp_path))
+    history = run(tmp_path, cache=cache, shuffle=True)
 
-    assert uninterrupted(cache=cache, shuffle=True) == rows(tmp_path)
+    assert epoch == before
+    assert rows(whole(cache=cache, shuffle=True)) == rows(tmp_path)
+    assert list(range(epoch, HEAD_EPOCHS + EPOCHS)) == history.epoch
 
 
-def test_the_head_is_trained_again_where_the_second_stage_has_no_backup_yet(tmp_path) -> None:
+def test_the_head_is_trained_again_where_the_second_stage_has_no_backup_yet(
+    killed, tmp_path
+) -> None:
     """Keras removes the backups of a stage that has ended."""
-    with pytest.raises(Killed):
-        run(tmp_path, Kill(HEAD_EPOCHS, raise_killed))
-    history = run(tmp_path)
+    killed(HEAD_EPOCHS, cache=False)
+    history = run(tmp_path, cache=False)
 
     assert list(range(HEAD_EPOCHS + EPOCHS)) == history.epoch
 
@@ -134,20 +153,21 @@ from pathlib import Path
 spec = importlib.util.spec_from_file_location("runs", sys.argv[1])
 runs = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(runs)
-runs.run(Path(sys.argv[2]), runs.Kill(4, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+kill = runs.Kill(runs.HEAD_EPOCHS + 1, lambda: os.kill(os.getpid(), signal.SIGKILL))
+runs.run(Path(sys.argv[2]), kill, cache=False)
 """
 
 
-def test_a_process_that_was_killed_resumes(uninterrupted, tmp_path) -> None:
-    """SIGKILL leaves no time to write anything."""
+def test_a_process_that_was_killed_resumes(whole, tmp_path) -> None:
+    """SIGKILL leaves no time to write anything; the process had compiled its steps."""
     done = subprocess.run([sys.executable, "-c", KILLED, __file__, str(tmp_path)], check=False)
-    history = run(tmp_path)
+    history = run(tmp_path, cache=False)
 
     assert -signal.SIGKILL == done.returncode
-    assert [4, 5, 6] == history.epoch
+    assert [3, 4] == history.epoch
     expected, actual = (
         np.array([[float(value) for value in row if value not in ("head", "all")] for row in log])
-        for log in (uninterrupted(), rows(tmp_path))
+        for log in (rows(whole(cache=False)), rows(tmp_path))
     )
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
@@ -172,45 +192,49 @@ class KillInBackup(keras.callbacks.Callback):
             self.model.save_weights = half
 
 
-@pytest.mark.parametrize("cache", [True, False], ids=["cached", "not cached"])
-@pytest.mark.parametrize("epoch", [0, 1, HEAD_EPOCHS, HEAD_EPOCHS + 1])
-def test_killed_in_the_middle_of_a_backup(epoch, cache, uninterrupted, tmp_path) -> None:
-    """A backup in part is none: the one before it holds, or the beginning of the head's stage."""
+@pytest.mark.parametrize(
+    ("epoch", "begin", "cache"),
+    [
+        (0, 0, False),
+        (1, 1, True),
+        (HEAD_EPOCHS, 0, False),
+        (HEAD_EPOCHS + 1, HEAD_EPOCHS + 1, False),
+    ],
+)
+def test_killed_in_the_middle_of_a_backup(epoch, begin, cache, whole, tmp_path) -> None:
+    """A half-written backup is ignored: the one before it counts, or the run starts again."""
     with pytest.raises(Killed):
         run(tmp_path, KillInBackup(epoch), cache=cache)
     history = run(tmp_path, cache=cache)
 
-    begin = 0 if epoch == HEAD_EPOCHS else epoch
     assert list(range(begin, HEAD_EPOCHS + EPOCHS)) == history.epoch
-    expected = uninterrupted(cache=cache)
+    expected = rows(whole(cache=cache))
     assert expected[begin:] == rows(tmp_path)[begin - len(expected) :]
 
 
 @pytest.mark.parametrize(
-    ("epoch", "begin"), [(1, 0), (2, 1), (HEAD_EPOCHS + 1, 0), (HEAD_EPOCHS + 2, HEAD_EPOCHS + 1)]
+    ("epoch", "begin"), [(1, 0), (HEAD_EPOCHS + 1, 0), (HEAD_EPOCHS + 2, HEAD_EPOCHS + 1)]
 )
 def test_killed_while_the_number_of_the_epoch_is_written(
-    epoch, begin, uninterrupted, tmp_path
+    epoch, begin, killed, whole, tmp_path
 ) -> None:
-    """Keras empties the file first; the backup before holds then, or none does."""
-    with pytest.raises(Killed):
-        run(tmp_path, Kill(epoch, raise_killed))
+    """Keras empties the file first; then the backup before it counts, or none does."""
+    killed(epoch, cache=False)
     (told,) = (tmp_path / "backup").rglob("training_metadata.json")
     told.write_bytes(b"")
-    history = run(tmp_path)
+    history = run(tmp_path, cache=False)
 
     assert list(range(begin, HEAD_EPOCHS + EPOCHS)) == history.epoch
-    expected = uninterrupted()
+    expected = rows(whole(cache=False))
     assert expected[begin:] == rows(tmp_path)[begin - len(expected) :]
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_weights_whose_epoch_is_lost_stay(times, tmp_path) -> None:
-    """Without a second backup nobody knows which epoch they are of, and they may be of many."""
+def test_weights_whose_epoch_is_lost_stay(tmp_path) -> None:
+    """Without a second backup nobody knows their epoch; a second loss doesn't replace the first."""
     left = []
-    for _ in range(times):
+    for _ in range(2):
         with pytest.raises(Killed):
-            run(tmp_path, Kill(2, raise_killed), double=False)
+            run(tmp_path, Kill(1, raise_killed), double=False, cache=False)
         (told,) = (tmp_path / "backup").rglob("training_metadata.json")
         left.append(told.with_name("latest.weights.h5").read_bytes())
         told.write_bytes(b"")
@@ -218,7 +242,7 @@ def test_weights_whose_epoch_is_lost_stay(times, tmp_path) -> None:
             pytest.warns(UserWarning, match="before the number of its epoch.* 'of_no_epoch_"),
             pytest.raises(Killed),
         ):
-            run(tmp_path, Kill(0, raise_killed), double=False)
+            run(tmp_path, Kill(0, raise_killed), double=False, cache=False)
 
     kept = sorted((tmp_path / "backup").rglob("of_no_epoch_*"))
     assert left == [file.read_bytes() for file in kept]
@@ -234,10 +258,10 @@ class StopHead(keras.callbacks.Callback):
 def test_a_head_that_stopped_early(tmp_path) -> None:
     """The second stage has the same epochs whether it was killed or not."""
     with pytest.raises(Killed):
-        run(tmp_path, StopHead(), Kill(HEAD_EPOCHS + 2, raise_killed))
-    history = run(tmp_path, StopHead())
+        run(tmp_path, StopHead(), Kill(HEAD_EPOCHS + 1, raise_killed), cache=False)
+    history = run(tmp_path, StopHead(), cache=False)
     (tmp_path / "other").mkdir()
-    whole = run(tmp_path / "other", StopHead())
+    whole = run(tmp_path / "other", StopHead(), cache=False)
 
     assert [0, *range(HEAD_EPOCHS, HEAD_EPOCHS + EPOCHS)] == whole.epoch
     assert whole.epoch[-2:] == history.epoch
@@ -247,29 +271,29 @@ def test_a_head_that_stopped_early(tmp_path) -> None:
 def test_an_interrupted_resumed_run_leaves_nothing_to_resume(classifier, data, tmp_path) -> None:
     """What is trained next begins at the beginning."""
     backups = keras.callbacks.BackupAndRestore(tmp_path / "backup", double_checkpoint=True)
-    counts = {"head_epochs": HEAD_EPOCHS, "epochs": EPOCHS, "verbose": 0}
-    for epoch in (1, 2):
-        callbacks = [backups, Kill(epoch, raise_killed)]
+    counts = {"head_epochs": 2, "epochs": 1, "batch_size": 6, "cache": False, "verbose": 0}
+    for _ in range(2):  # the second call resumes in the epoch that kills it again
         with pytest.raises(Killed):
-            fine_tune(classifier, data, data, batch_size=4, callbacks=callbacks, **counts)
+            fine_tune(classifier, data, data, callbacks=[backups, Kill(1, raise_killed)], **counts)
     history = fine_tune(classifier, data, data, **counts)
 
-    assert list(range(HEAD_EPOCHS + EPOCHS)) == history.epoch
+    assert [0, 1, 2] == history.epoch
 
 
-def test_a_run_that_has_ended_leaves_no_backup(tmp_path) -> None:
+def test_a_run_that_has_ended_leaves_no_backup(whole, tmp_path) -> None:
     """The next one starts from the beginning."""
-    run(tmp_path)
-    history = run(tmp_path)
+    shutil.copytree(whole(cache=False), tmp_path, dirs_exist_ok=True)
+    left = [path for path in (tmp_path / "backup").rglob("*") if path.is_file()]
+    history = run(tmp_path, head_epochs=1, epochs=1, cache=False)
 
-    assert list(range(HEAD_EPOCHS + EPOCHS)) == history.epoch
-    assert [] == [path for path in (tmp_path / "backup").rglob("*") if path.is_file()]
+    assert [] == left
+    assert [0, 1] == history.epoch
 
 
 def test_a_checkpoint_keeps_the_best_epoch_of_both_stages(tmp_path) -> None:
     """ModelCheckpoint goes on from one stage to the other."""
     best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True)
-    history = run(tmp_path, best)
+    history = run(tmp_path, best, epochs=2, cache=False)
     model = keras.saving.load_model(tmp_path / "best.keras")
 
     assert min(history.history["val_loss"]) == pytest.approx(best.best)

@@ -1,5 +1,7 @@
 """Two halves of a model are the model."""
 
+from functools import cache
+
 import keras
 import numpy as np
 import pytest
@@ -8,8 +10,15 @@ from keras import layers
 from cnnkit.models import googlenet, resnet
 from cnnkit.transfer import list_blocks, split_model
 
+
+@cache
+def small_resnet() -> keras.Model:
+    """Return a network of blocks with shortcuts, made once."""
+    return resnet((32, 32, 3), 4, depth=18, stem="cifar")
+
+
 NETWORKS = {
-    "resnet": lambda: resnet((32, 32, 3), 4, depth=18, stem="cifar"),
+    "resnet": small_resnet,
     "googlenet": lambda: googlenet((32, 32, 3), 4, variant="batch_norm"),
     "mobilenet": lambda: keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None),
 }
@@ -34,7 +43,7 @@ def test_the_halves_compute_what_the_model_does(build, rng) -> None:
 
 def test_a_block_is_cut_behind_its_last_layer() -> None:
     """Either name gives the same halves."""
-    model = resnet((32, 32, 3), 4, depth=18, stem="cifar")
+    model = small_resnet()
     table = list_blocks(model).set_index("name")
     by_block = split_model(model, "conv3_block1")[0]
     by_layer = split_model(model, table.loc["conv3_block1", "layers"][-1])[0]
@@ -59,6 +68,7 @@ def test_the_halves_have_all_layers_between_them(classifier) -> None:
     assert [id(x) for x in classifier.layers[1:]] == [id(x) for x in halves]
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_training_the_top_trains_the_model(classifier, data, rng) -> None:
     """The second half's weights are the model's."""
     _, top = split_model(classifier, "relu1")
@@ -92,7 +102,7 @@ def test_a_model_inside_is_a_place_to_cut(nested, data) -> None:
 
 def test_a_place_that_others_bypass_is_refused() -> None:
     """Inside a residual block the shortcut goes past; the error names the nearest places."""
-    model = resnet((32, 32, 3), 4, depth=18, stem="cifar")
+    model = small_resnet()
     with pytest.raises(
         ValueError,
         match=r"`at` must be a place that all that follows comes from\. Received: "
