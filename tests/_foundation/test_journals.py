@@ -53,21 +53,32 @@ NAMES = [
     ".cnnkit-move-0.png",
     ".cnnkit-moves.json",  # only at the top does this name mean anything
 ]
+# One import for all: a child of it for each folder and number of steps, which kills itself there.
 SIGKILLED = """
 import os, signal, sys
 from pathlib import Path
 from cnnkit.data import renumber_files
 
-rename, steps = Path.rename, iter(range(int(sys.argv[2])))
+rename = Path.rename
 
-def rename_or_die(path, target):
-    if next(steps, None) is None:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return rename(path, target)
+def number_or_die(folder, steps):
+    def rename_or_die(path, target):
+        if next(steps, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(path, target)
 
-Path.rename = rename_or_die
-renumber_files(sys.argv[1])
+    Path.rename = rename_or_die
+    renumber_files(folder)
+
+for folder, steps in zip(sys.argv[1::2], sys.argv[2::2]):
+    child = os.fork()
+    if not child:
+        number_or_die(folder, iter(range(int(steps))))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
+# 60 files get a hidden name each, then a new one: at the start, between the two, and at the end.
+STEPS = (0, 1, 50, 60, 61, 90, 118)
 
 
 class Killed(BaseException):
@@ -135,16 +146,20 @@ def failing(at, *, forever=False, done=False, operations=OPERATIONS):
         yield seen
 
 
+def write_names(root, names):
+    """Write files that hold their own names."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.fsencode(name))
+    return root
+
+
 @contextmanager
 def folder_of(names):
     """Make a folder of files that hold their own names."""
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        for name in names:
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(os.fsencode(name))
-        yield root
+        yield write_names(Path(folder), names)
 
 
 def snapshot(root):
@@ -193,8 +208,9 @@ def run_plan(root):
 class TestPlans:
     """A plan is carried out whole, or refused whole."""
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=50)  # a busy machine is no failure
     @given(plans())
+    @example(PLAN)
     def test_every_file_gets_its_name(self, plan):
         """Contents go along with names, for any names, and other files stay."""
         with folder_of([*plan, "a/stays", "c/stays"]) as root:
@@ -311,8 +327,9 @@ class TestFailures:
 class TestKills:
     """What a killed process leaves is undone or finished by the next call."""
 
-    @settings(deadline=None, max_examples=20)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=8)  # a busy machine is no failure
     @given(plans())
+    @example(PLAN)
     def test_settled_whole_or_not_at_all(self, plan):
         """Whenever it is killed, no file is lost, and all files have old names or all new ones."""
         with folder_of(plan) as root:
@@ -340,7 +357,8 @@ class TestKills:
 
     def test_killed_while_settling(self):
         """A second kill while the first is settled does no harm, wherever both happen."""
-        with folder_of(PLAN) as root:
+        plan = {"a/1": "a/2", "a/2": "a/1", "b/1": "b/2"}
+        with folder_of(plan) as root:
             before = snapshot(root)
         steps = 0
 
@@ -352,14 +370,14 @@ class TestKills:
         for done in (False, True):
             for at in itertools.count(1):
                 hits = 0
-                for root in killed(run_plan, PLAN):
+                for root in killed(lambda root: carry_out(root, plan), plan):
                     hits += killed_twice(root, at, done)
                     assert files_of(before) == files_of(snapshot(root))
 
                     settle(root)
 
                     left = snapshot(root).keys() - {".cnnkit-moves.json.partial"}
-                    assert left in (before.keys(), moved(PLAN, before).keys())
+                    assert left in (before.keys(), moved(plan, before).keys())
                     assert files_of(before) == files_of(snapshot(root))
                 steps += hits
                 if not hits:
@@ -470,6 +488,19 @@ def files_by_folder(tree):
     return Counter((os.path.dirname(name), content) for name, content in tree.items())  # noqa: PTH120
 
 
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """For each number of steps a folder, before and after a process was killed there."""
+    files = [f"cat/{number:03}.png" for number in range(40)]
+    files += [f"dog/dog{number}.png" for number in range(20)]
+    roots = {step: tmp_path_factory.mktemp("killed") for step in STEPS}
+    before = [snapshot(write_names(root, files)) for root in roots.values()]
+    words = [str(word) for step, root in roots.items() for word in (root, step)]
+    command = [sys.executable, "-P", "-c", SIGKILLED, *words]
+    codes = subprocess.run(command, check=True, capture_output=True).stdout.split()
+    return dict(zip(STEPS, zip(roots.values(), before, map(int, codes), strict=True)))
+
+
 class TestNumberingFiles:
     """renumber_files keeps every file, for any names, failures and kills."""
 
@@ -505,7 +536,7 @@ class TestNumberingFiles:
 
                 assert before == snapshot(root)
 
-    @settings(deadline=None, max_examples=10)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=5)  # a busy machine is no failure
     @given(file_trees)
     @example({"cat": ["cat2.png", "cat1.png", "a.jpeg"], "dog": ["cat1.png"]})
     def test_kills(self, tree):
@@ -535,26 +566,20 @@ class TestNumberingFiles:
             assert before == snapshot(root)
 
     @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system knows no SIGKILL")
-    @pytest.mark.parametrize("step", [0, 1, 250, 300, 301, 450, 598])
-    def test_killed_process(self, step):
+    @pytest.mark.parametrize("step", STEPS)
+    def test_killed_process(self, interrupted, step):
         """A process that the system kills leaves nothing that the next call can't settle."""
-        files = [f"cat/{number:03}.png" for number in range(200)]
-        files += [f"dog/dog{number}.png" for number in range(100)]
-        with folder_of(files) as root:
-            before = snapshot(root)
-            process = subprocess.run(
-                [sys.executable, "-P", "-c", SIGKILLED, root, str(step)], check=False
-            )
-            interrupted = snapshot(root)
+        root, before, code = interrupted[step]
+        left = snapshot(root)
 
-            renumber_files(root)
+        renumber_files(root)
 
-            after = snapshot(root)
-            assert -signal.SIGKILL == process.returncode
-            assert files_of(before) == files_of(interrupted) == files_of(after)
-            images = {name.removesuffix(".png") for name in after if name.endswith(".png")}
-            assert numbered(before) == images
-            assert not list(root.rglob(".cnnkit*"))
+        after = snapshot(root)
+        assert -signal.SIGKILL == code
+        assert files_of(before) == files_of(left) == files_of(after)
+        images = {name.removesuffix(".png") for name in after if name.endswith(".png")}
+        assert numbered(before) == images
+        assert not list(root.rglob(".cnnkit*"))
 
 
 def flat(tree):

@@ -6,6 +6,7 @@ real: another process ends itself by SIGKILL there.
 
 import errno
 import itertools
+import json
 import os
 import re
 import shutil
@@ -55,42 +56,60 @@ NAMES = [
     "x" * 240,
     os.fsdecode(b"\xff\xfe"),
 ]
+# One import for all: a child of it for each kill, which ends itself in the middle of the operation.
 SIGKILLED = """
-import os, shutil, signal, sys
+import json, os, shutil, signal, sys
 from itertools import count
 from pathlib import Path
 from cnnkit.data import split_folder
 
-source, destination, how, module, name, step, half = sys.argv[1:]
-owner = {"os": os, "shutil": shutil, "Path": Path}[module]
-work, steps = getattr(owner, name), count()
+def place_or_die(source, destination, how, operation, step, moment):
+    module, name = operation.split(".")
+    owner = {"os": os, "shutil": shutil, "Path": Path}[module]
+    work, steps = getattr(owner, name), count()
 
-def broken(*arguments):
-    if next(steps) == int(step):
-        if half == "after":
-            work(*arguments)
-        elif name == "copy2":
-            Path(arguments[1]).write_bytes(Path(arguments[0]).read_bytes()[:50])
-        elif name == "write_bytes":
-            work(arguments[0], arguments[1][:50])
-        os.kill(os.getpid(), signal.SIGKILL)
-    return work(*arguments)
+    def broken(*arguments):
+        if next(steps) == step:
+            if moment == "after":
+                work(*arguments)
+            elif name == "copy2":
+                Path(arguments[1]).write_bytes(Path(arguments[0]).read_bytes()[:50])
+            elif name == "write_bytes":
+                work(arguments[0], arguments[1][:50])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return work(*arguments)
 
-setattr(owner, name, broken)
-split_folder(source, destination, how=how, progress=False)
+    setattr(owner, name, broken)
+    split_folder(source, destination, how=how, progress=False)
+
+for case in json.loads(sys.argv[1]):
+    child = os.fork()
+    if not child:
+        place_or_die(*case)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
+# A child for each destination, all at once; their numbers are told, and how they have ended.
 SLOW = """
 import os, shutil, sys, time
 from cnnkit.data import split_folder
 
 def slowed(work):
     def slow(*arguments):
-        time.sleep(0.005)
+        time.sleep(float(sys.argv[2]))
         return work(*arguments)
     return slow
 
 os.link, shutil.copy2 = slowed(os.link), slowed(shutil.copy2)
-split_folder(*sys.argv[1:3], how=sys.argv[3], progress=False)
+children = []
+for destination, how in zip(sys.argv[3::2], sys.argv[4::2]):
+    child = os.fork()
+    if not child:
+        split_folder(sys.argv[1], destination, how=how, progress=False)
+        os._exit(0)
+    children.append(child)
+print(*children, flush=True)
+print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
 """
 
 place = partial(split_folder, progress=False)
@@ -781,52 +800,72 @@ class TestInterrupted:
         assert len(PHOTOS) == len(place(table, parts))
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A hundred files."""
+    names = [f"{label}/{number:03}.jpg" for label in ("cat", "dog") for number in range(50)]
+    return write_files(tmp_path_factory.mktemp("many"), names)
+
+
+@pytest.fixture(scope="module")
+def expected(many, tmp_path_factory):
+    """What an undisturbed call makes of them."""
+    parts = tmp_path_factory.mktemp("undisturbed")
+    place(many, parts)
+    return contents(parts)
+
+
+KILLS = [
+    ("copy", "shutil.copy2", 0, "half"),
+    ("copy", "shutil.copy2", 57, "half"),
+    ("copy", "shutil.copy2", 99, "after"),
+    ("copy", "os.replace", 33, "after"),
+    ("copy", "Path.write_bytes", 0, "half"),
+    ("hardlink", "os.link", 0, "after"),
+    ("hardlink", "os.link", 57, "before"),
+]
+
+
+@pytest.fixture(scope="module")
+def killed(many, tmp_path_factory):
+    """For each kill, the destination and how the process has ended."""
+    folders = [str(tmp_path_factory.mktemp("killed")) for _ in KILLS]
+    cases = json.dumps([(str(many), folder, *kill) for folder, kill in zip(folders, KILLS)])
+    command = [sys.executable, "-P", "-c", SIGKILLED, cases]
+    codes = subprocess.run(command, check=True, capture_output=True).stdout.split()
+    return dict(zip(KILLS, zip(map(Path, folders), map(int, codes), strict=True), strict=True))
+
+
+@contextmanager
+def slow_runs(source, *runs, pause):
+    """Place files with pauses, at once into all folders; yield the process and its children."""
+    command = [sys.executable, "-P", "-c", SLOW, source, str(pause), *itertools.chain(*runs)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        yield process, [int(child) for child in process.stdout.readline().split()]
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system knows no SIGKILL")
 class TestKilled:
     """A process that the system kills leaves nothing that the next call can't go on from."""
 
-    @pytest.fixture
-    def many(self, tmp_path):
-        """Three hundred files."""
-        names = [f"{label}/{number:03}.jpg" for label in ("cat", "dog") for number in range(150)]
-        return write_files(tmp_path / "many", names)
-
-    @pytest.mark.parametrize(
-        ("how", "operation", "step", "moment"),
-        [
-            ("copy", "shutil.copy2", 0, "half"),
-            ("copy", "shutil.copy2", 170, "half"),
-            ("copy", "shutil.copy2", 299, "after"),
-            ("copy", "os.replace", 100, "after"),
-            ("copy", "Path.write_bytes", 0, "half"),
-            ("hardlink", "os.link", 0, "after"),
-            ("hardlink", "os.link", 170, "before"),
-        ],
-    )
-    def test_kills_itself(self, many, parts, tmp_path, how, operation, step, moment):
+    @pytest.mark.parametrize("kill", KILLS, ids=lambda kill: "-".join(map(str, kill)))
+    def test_kills_itself(self, many, expected, killed, kill):
         """Killed in the middle of a copy, before or after a move: the repeat ends the same."""
-        place(many, tmp_path / "undisturbed")
-        expected = contents(tmp_path / "undisturbed")
-        arguments = [many, parts, how, *operation.split("."), str(step), moment]
-        process = subprocess.run([sys.executable, "-P", "-c", SIGKILLED, *arguments], check=False)
+        parts, code = killed[kill]
         left = contents(parts)
         whole = {name for name in left if ".cnnkit-partial-" not in name}
 
-        place(many, parts, how=how)
+        place(many, parts, how=kill[0])
 
-        assert -signal.SIGKILL == process.returncode
+        assert -signal.SIGKILL == code
         assert whole == {name for name, content in left.items() if expected.get(name) == content}
         assert len(whole) < len(expected)
         assert expected == contents(parts)
 
-    def test_two_runs_at_once(self, many, parts, tmp_path):
+    def test_two_runs_at_once(self, many, parts, expected):
         """Two runs may get into each other's way, but leave no wrong or half-written file."""
-        place(many, tmp_path / "undisturbed")
-        expected = contents(tmp_path / "undisturbed")
-        command = [sys.executable, "-P", "-c", SLOW, many, parts, "copy"]
-        runs = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]
-        for run in runs:
-            run.wait()
+        with slow_runs(many, (parts, "copy"), (parts, "copy"), pause=0.003) as (process, _):
+            process.wait()
 
         left = contents(parts)
         place(many, parts)
@@ -834,23 +873,25 @@ class TestKilled:
         assert all(expected[name] == left[name] for name in left if "partial" not in name)
         assert expected == contents(parts)
 
-    @pytest.mark.parametrize("how", ["copy", "hardlink"])
-    def test_is_killed(self, many, parts, tmp_path, how):
-        """Killed from outside, at some moment: the repeat ends the same."""
-        place(many, tmp_path / "undisturbed")
-        process = subprocess.Popen([sys.executable, "-P", "-c", SLOW, many, parts, how])
-        deadline = time.monotonic() + 60
-        while len(list(parts.glob("*/*/*.jpg"))) < 50 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.kill()
-        code = process.wait()
-        before = len(list(parts.glob("*/*/*.jpg")))
+    def test_is_killed(self, many, expected, tmp_path):
+        """Killed from outside, at some moment, however it places files: the repeat ends the same."""
+        ways = {tmp_path / how: how for how in ("copy", "hardlink")}
+        before = {}
+        with slow_runs(many, *ways.items(), pause=0.02) as (process, children):
+            for parts, child in zip(ways, children, strict=True):
+                deadline = time.monotonic() + 60
+                while len(list(parts.glob("*/*/*.jpg"))) < 20 and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                os.kill(child, signal.SIGKILL)
+                before[parts] = len(list(parts.glob("*/*/*.jpg")))
+            codes = [int(code) for code in process.stdout.readline().split()]
 
-        place(many, parts, how=how)
+        for parts, how in ways.items():
+            place(many, parts, how=how)
 
-        assert -signal.SIGKILL == code
-        assert 50 <= before < 300
-        assert contents(tmp_path / "undisturbed") == contents(parts)
+        assert [-signal.SIGKILL] * 2 == codes
+        assert all(20 <= count < 100 for count in before.values())
+        assert [expected] * 2 == [contents(parts) for parts in ways]
 
 
 class TestArguments:
@@ -968,7 +1009,7 @@ def folder_of(tree):
 class TestAnyTree:
     """What holds for any folder of images."""
 
-    @settings(deadline=None, max_examples=60)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=30)  # a busy machine is no failure
     @given(trees, st.sampled_from(WAYS), st.floats(0, 0.45), st.integers(0, 9))
     @example({"cat": ["1.jpg", "a/1.jpg", "b/1.jpg", "1_2.jpg"]}, "copy", 0.2, 0)
     def test_every_file_is_placed_once(self, tree, how, test_size, seed):
@@ -998,7 +1039,7 @@ class TestAnyTree:
             assert len(files) == len(names)
             assert before == states(root)
 
-    @settings(deadline=None, max_examples=30)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=15)  # a busy machine is no failure
     @given(trees, st.sampled_from(["copy", "hardlink"]), st.integers(0, 30))
     def test_repeats_end_the_same(self, tree, how, step):
         """A call that was broken off and repeated ends like one that was not."""

@@ -2,13 +2,14 @@
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnkit._keras.class_names import class_names_in, layer_name_of
@@ -26,6 +27,7 @@ def table(level_table):
     return level_table(LEVELS, NAMES).set_axis([f"row {level}" for level in LEVELS])
 
 
+@cache
 def brightness(units, *, scaled=True, size=(8, 8), channels=3):
     """A model that takes the mean pixel for the probability of light.
 
@@ -39,6 +41,7 @@ def brightness(units, *, scaled=True, size=(8, 8), channels=3):
     return keras.Model(inputs, outputs)
 
 
+@cache
 def linear(units):
     """A model of plain numbers, one for each class, that are no probabilities."""
     inputs = keras.Input((8, 8, 3))
@@ -499,6 +502,7 @@ class TestClassNamesInTheModel:
         with pytest.raises(ValueError, match="`class_names` must name the 6 classes of the model"):
             predict_images(model, table, class_names=["a", "b"], progress=False)
 
+    @settings(deadline=None, max_examples=30)  # a busy machine is no failure
     @given(
         names=st.lists(
             st.one_of(st.text(min_size=1), st.binary(min_size=1).map(os.fsdecode)),

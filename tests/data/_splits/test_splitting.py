@@ -69,7 +69,7 @@ def worth(counts, shares):
 class TestClassCounts:
     """Each class is shared out with exact margins, within one image of the exact share."""
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(
         st.lists(st.integers(0, 500), min_size=1, max_size=12),
         st.integers(0, 10_000),
@@ -84,7 +84,7 @@ class TestClassCounts:
         assert class_sizes == counts.sum(axis=1).tolist()
         assert sizes.tolist() == counts.sum(axis=0).tolist()
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(
         st.lists(st.integers(0, 500), min_size=1, max_size=12),
         st.integers(0, 10_000),
@@ -99,7 +99,7 @@ class TestClassCounts:
         for count, share in counts_and_shares(counts, class_sizes, sizes):
             assert abs(count - share) <= 1
 
-    @settings(deadline=None, max_examples=60)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(
         st.lists(st.integers(0, 12), min_size=1, max_size=4),
         st.integers(0, 100),
@@ -140,7 +140,7 @@ class TestClassCounts:
 class TestPartition:
     """The three parts are a partition of the table."""
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(class_sizes_drawn, fractions, fractions, st.booleans(), st.integers(0, 2**32))
     def test_disjoint_and_exhaustive(self, class_sizes, validation, test, stratify, seed):
         """Every row stands in exactly one part, whatever the sizes."""
@@ -165,7 +165,7 @@ class TestPartition:
         assert rows == sum(map(len, parts))
         assert [round(validation * rows), round(test * rows)] == [len(parts[1]), len(parts[2])]
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(class_sizes_drawn, st.integers(0, 60), st.integers(0, 60), st.integers(0, 2**32))
     def test_stratified_counts_are_within_one(self, class_sizes, validation, test, seed):
         """Each class's count in each part is within one image of its exact share."""
