@@ -110,7 +110,8 @@ class TestPlans:
             told = ", ".join(repr(f"{root}/a/{number}") for number in range(7, 11))
             text = (
                 f"New names must be free. Received: {told} or {f'{root}/a/11'!r}, which another "
-                "file or folder has or would get too. Nothing was renamed; move it away first."
+                "file or folder already has or would also get. Nothing was renamed. Move that one "
+                "away first."
             )
 
             with pytest.raises(FileExistsError, match=f"^{re.escape(text)}$"):
@@ -291,9 +292,10 @@ class TestKills:
             before = snapshot(root)
 
             text = (
-                f"A folder must be in order. Received: {str(root)!r}, where a renaming was "
-                "interrupted and some files have hidden names. `renumber_files` and "
-                "`rename_classes` undo that before they do anything else (not with dry_run=True)."
+                "The folder must not contain an unfinished renaming. Received: "
+                f"{str(root)!r}, where a renaming was interrupted and some files have hidden "
+                "names. Call `renumber_files` or `rename_classes` without dry_run=True; they undo "
+                "it first."
             )
             with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
                 check_settled(root)
@@ -310,7 +312,9 @@ class TestKills:
                 carry_out(root, {"a/1": "a/2", "a/2": "a/1"})
             (root / "a/1").write_bytes(b"meanwhile")
 
-            with pytest.raises(FileExistsError, match="something has the name.* was begun\\.$"):
+            with pytest.raises(
+                FileExistsError, match="already exists.* the unfinished renaming\\.$"
+            ):
                 settle(root)
             assert b"meanwhile" == (root / "a/1").read_bytes()
             (root / "a/1").rename(root / "a/3")
