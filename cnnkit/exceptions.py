@@ -1,7 +1,7 @@
-"""The situations a caller may want to catch.
+"""The exceptions that cnnkit defines.
 
-Wrong arguments are plain `ValueError` and `TypeError`. What is particular to images has a class of
-its own, which is also the built-in that a caller would try first::
+Wrong arguments raise a plain `ValueError` or `TypeError`. Unreadable images raise a class of their
+own, which also derives from the built-in exception that a caller would expect::
 
     Exception
     └── CnnkitError
@@ -16,7 +16,7 @@ class CnnkitError(Exception):
 
 
 class ImageReadError(CnnkitError, OSError):
-    """A file could not be read as an image; the message names the file and the reason.
+    """A file could not be read as an image. The message names the file and the reason.
 
     Attributes:
         reason: What is wrong with the file, without its name.

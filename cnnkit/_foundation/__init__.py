@@ -1,4 +1,4 @@
-"""What knows neither images nor Keras: arguments, files that are whole, journals, digests.
+"""Helpers that know neither images nor Keras: argument checks, safe files, journals, digests.
 
-It uses the standard library, NumPy and pandas; nothing else of cnnkit but `exceptions`.
+This package uses the standard library, NumPy and pandas. Of cnnkit, it uses only `exceptions`.
 """

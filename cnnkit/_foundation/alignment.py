@@ -1,4 +1,4 @@
-"""Arrays that TensorFlow takes over as they are. NumPy's own it would copy first."""
+"""Arrays that TensorFlow can use without a copy. It copies those that NumPy allocates itself."""
 
 import math
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-_ALIGNMENT = 64  # bytes: what the widest instructions want, and TensorFlow with them
+_ALIGNMENT = 64  # bytes; the widest vector instructions, and so TensorFlow, require it
 
 
 def empty_aligned(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
-    """Return an array like `np.empty`, whose first byte lies at a multiple of 64."""
+    """Return an array like that of `np.empty`, but aligned to 64 bytes."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     room = np.empty(size + _ALIGNMENT, dtype=np.uint8)
     start = -room.ctypes.data % _ALIGNMENT

@@ -1,4 +1,4 @@
-"""What tells one file from another."""
+"""Digests, which tell whether two files have the same content."""
 
 import hashlib
 from pathlib import Path

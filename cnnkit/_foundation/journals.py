@@ -1,9 +1,9 @@
-"""Renaming many files so that none is lost: not by a collision, a failure or a kill.
+"""Renaming many files without losing any to a collision, a failure or a killed process.
 
-Every path first goes to a hidden name of its own beside it and from there to its new name, so
-that names can be swapped and passed on. A journal tells what has to be done after a kill: as long
-as it says "out", paths without a hidden one are still at their old names; once it says "in", they
-are at their new ones.
+Every path is first renamed to a hidden name in the same folder, and from there to its new name.
+So names can be swapped and passed on. A journal records how to recover after a kill. While it says
+"out", a path without a hidden name still has its old name; once it says "in", such a path already
+has its new name.
 """
 
 import errno
@@ -28,8 +28,9 @@ def renamed(root: Path, moves: Moves, *, dry_run: bool) -> pd.DataFrame:
     """Check a plan, carry it out unless `dry_run`, and return it as a table.
 
     Args:
-        root: The folder that all paths lie in.
-        moves: The new path of each old one, in the same folder; paths that stay are left out.
+        root: The folder that contains all paths.
+        moves: The new path for each old one, in the same folder. Paths that do not change are left
+            out.
         dry_run: If True, change nothing.
     """
     _check(moves)
@@ -45,19 +46,19 @@ def renamed(root: Path, moves: Moves, *, dry_run: bool) -> pd.DataFrame:
 
 
 def check_settled(root: Path) -> None:
-    """Raise a ValueError if a renaming was killed here."""
+    """Raise a ValueError if a renaming was interrupted in this folder."""
     if (root / JOURNAL).exists():
         msg = (
-            "A folder must be in order. Received: "
+            "The folder must not contain an unfinished renaming. Received: "
             f"{os.fspath(root)!r}, where a renaming was interrupted and some files have hidden "
-            "names. `renumber_files` and `rename_classes` undo that before they do anything else "
-            "(not with dry_run=True)."
+            "names. Call `renumber_files` or `rename_classes` without dry_run=True; they undo it "
+            "first."
         )
         raise ValueError(msg)
 
 
 def settle(root: Path) -> None:
-    """Undo a renaming that was killed."""
+    """Undo a renaming that was interrupted."""
     if (root / JOURNAL).exists():
         _undo(root)
     (root / _PARTIAL).unlink(missing_ok=True)
@@ -74,14 +75,14 @@ def _check(moves: Moves) -> None:
     if taken:
         msg = (
             "New names must be free. Received: "
-            f"{listed(repr(os.fspath(path)) for path in taken[:5])}, which "
-            "another file or folder has or would get too. Nothing was renamed; move it away first."
+            f"{listed(repr(os.fspath(path)) for path in taken[:5])}, which another file or folder "
+            "already has or would also get. Nothing was renamed. Move that one away first."
         )
         raise FileExistsError(msg)
 
 
 def _leaves(path: Path, moves: Moves) -> bool:
-    """Tell whether what has a name gives it up, also where `Cat` and `cat` are one name."""
+    """Return whether the file at a path is itself renamed, also where `Cat` and `cat` are equal."""
     if path in moves:
         return True
     same = (old for old in moves if old.name.casefold() == path.name.casefold())
@@ -125,15 +126,15 @@ def _steps(moves: Moves) -> list[tuple[Path, Path, Path]]:
 def _rename(old: Path, new: Path) -> None:
     if os.path.lexists(new):  # a rename would overwrite a file
         msg = (
-            f"{os.fspath(old)!r} can't be renamed: something has the name {os.fspath(new)!r} "
-            "already. Move it away and repeat the call, which undoes what was begun."
+            f"{os.fspath(old)!r} can't be renamed, because {os.fspath(new)!r} already exists. "
+            "Move that away and repeat the call, which undoes the unfinished renaming."
         )
         raise FileExistsError(errno.EEXIST, msg)
     old.rename(new)
 
 
 def _write_journal(root: Path, phase: str, moves: Moves) -> None:
-    """Write the journal whole or not at all."""
+    """Write the journal completely or not at all."""
     names = [[os.path.relpath(path, root) for path in move] for move in moves.items()]
     partial = root / _PARTIAL
     with naming(partial):
@@ -142,7 +143,10 @@ def _write_journal(root: Path, phase: str, moves: Moves) -> None:
 
 
 def _read_journal(root: Path) -> tuple[str, Moves]:
-    """Return what a killed renaming was at; a journal comes with a folder, from anywhere."""
+    """Return the phase and the moves of an interrupted renaming.
+
+    The journal is checked, because it may have come with a downloaded folder.
+    """
     path = root / JOURNAL
     try:
         journal = json.loads(path.read_text(encoding="ascii"))
@@ -166,5 +170,5 @@ def _read_journal(root: Path) -> tuple[str, Moves]:
 
 
 def _stays(path: Path) -> bool:
-    """Tell whether a path leads to something in its folder, and nowhere else."""
+    """Return whether a path stays inside the folder that it is relative to."""
     return path.name != "" and not path.is_absolute() and ".." not in path.parts

@@ -1,8 +1,9 @@
-"""A file of results that take time, made once and trusted only if it fits.
+"""A cache file for results that take long to compute. It is used only if its header matches.
 
-It begins with a line that says what it is and one that says of what, the key. It is complete, or it
-isn't there: every process makes a file of its own and moves it to the place. Whatever happens
-there, it goes on with the very file that it has made or looked at.
+The file begins with a title line, which says what kind of file it is, and a key line, which says
+what it was made from. The file is either complete or absent: every process writes a temporary file
+of its own and moves it into place. A process keeps using the file that it made or checked, even if
+another process replaces it at that path.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-HEADER = 128  # bytes, title and key in them
-_TOKEN = "[0-9a-f]" * 8  # what `secrets.token_hex(4)` gives
+HEADER = 128  # bytes; the title and the key fit into them
+_TOKEN = "[0-9a-f]" * 8  # the pattern of `secrets.token_hex(4)`
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of the system name the file; one that comes while writing doesn't."""
+    """Add the file's name to OSErrors, which lack it when they are raised by a write."""
     try:
         yield
     except OSError as error:
@@ -33,31 +34,33 @@ def naming(path: Path) -> Iterator[None]:
 def kept_file(
     path: Path, title: bytes, key: str, size: int, fill: Callable[[BinaryIO], None]
 ) -> BinaryIO:
-    """Return a file, open, that fits a key, made anew where it doesn't.
+    """Return the open cache file for a key, and create it if it is missing or does not match.
 
     Args:
-        path: Where it is, from `checked_path`.
-        title: What it is; a line.
-        key: What it was made of.
-        size: Its bytes behind the header.
-        fill: Writes what comes behind the header.
+        path: The path of the file, from `checked_path`.
+        title: The line that says what kind of file it is.
+        key: What the contents were made from.
+        size: The number of bytes after the header.
+        fill: A function that writes the bytes after the header.
     """
     return _fitting(path, title, key, size) or _made(path, title, key, fill)
 
 
 def checked_path(cache: str | os.PathLike[str], title: bytes, maker: str) -> Path:
-    """Return the path, or raise rather than overwrite a file that somebody may want.
+    """Return the path, or raise an error if it points to anything but a cache file.
 
     Args:
-        cache: The caller's argument of this name.
-        title: What the file is.
-        maker: Name of the function that makes such files.
+        cache: The caller's `cache` argument.
+        title: The line that says what kind of file it is.
+        maker: The name of the function that makes such files, for the message.
     """
     if not isinstance(cache, str | os.PathLike):
         msg = f"`cache` must be None, 'memory' or a path. Received: cache={cache!r}."
         raise TypeError(msg)
     path = Path(cache).resolve()
-    is_word = cache == path.name and not path.suffix  # a slip, perhaps
+    is_word = (
+        cache == path.name and not path.suffix
+    )  # such as 'ram' for 'memory': probably a mistake
     is_other = path.exists() and not (path.is_file() and _head(path, title) in (b"", title))
     if is_word or is_other:
         msg = (
@@ -75,7 +78,7 @@ def _head(path: Path, title: bytes) -> bytes:
 
 
 def _fitting(path: Path, title: bytes, key: str, size: int) -> BinaryIO | None:
-    """Return the cache file, open, if it is there, of this key and whole."""
+    """Return the open cache file if it exists, is complete, and has this key; else None."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -93,7 +96,7 @@ def _header(title: bytes, key: str) -> bytes:
 
 
 def _made(path: Path, title: bytes, key: str, fill: Callable[[BinaryIO], None]) -> BinaryIO:
-    """Write a cache file, move it to its place, and return it, open."""
+    """Write a cache file, move it into place, and return it open."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     file = part.open("x+b")
@@ -103,10 +106,10 @@ def _made(path: Path, title: bytes, key: str, fill: Callable[[BinaryIO], None]) 
             fill(file)
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileNotFoundError):  # another process has tidied up, see below
+        with suppress(FileNotFoundError):  # another process has deleted it, see below
             part.replace(path)
     except BaseException:
-        with suppress(OSError):  # closing writes what is left, on a full disk in vain
+        with suppress(OSError):  # closing flushes, which fails on a full disk
             file.close()
         part.unlink(missing_ok=True)
         raise

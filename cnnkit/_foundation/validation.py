@@ -1,6 +1,6 @@
-"""Checks of arguments that several subpackages share, so that every error reads the same.
+"""Argument checks that several subpackages share, so that all errors read alike.
 
-A message has three parts: the rule, what was received, what to do.
+A message has three parts: the rule, what was received, and what to do.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,13 +10,13 @@ from typing import Any
 
 
 def listed(options: Iterable[object]) -> str:
-    """Join options for reading: `a, b or c`."""
+    """Join options into a phrase: `a, b or c`."""
     *most, last = list(map(str, options)) or ["none"]
     return f"{', '.join(most)} or {last}" if most else last
 
 
 def check_one_of(name: str, value: object, options: Sequence[object]) -> None:
-    """Raise a ValueError unless `value` is one of `options`, naming the nearest of them."""
+    """Raise a ValueError unless `value` is one of `options`; the message suggests the nearest."""
     if value in options:
         return
     msg = f"`{name}` must be one of {listed(map(repr, options))}. Received: {name}={value!r}."
@@ -35,7 +35,7 @@ def _suggestion(value: object, options: Sequence[object]) -> str:
 def check_whole_number(name: str, value: object, *, least: int = 1) -> int:
     """Return `value` as an int, or raise unless it is a whole number of at least `least`."""
     try:
-        number = index(value)  # type: ignore[arg-type]  # the type is what is being checked
+        number = index(value)  # type: ignore[arg-type]  # the type is checked here
     except TypeError:
         msg = f"`{name}` must be a whole number. Received: {name}={value!r}."
         raise TypeError(msg) from None

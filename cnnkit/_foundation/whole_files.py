@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Files that are written completely or not at all."""
 
 import contextlib
 import errno
@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 from uuid import uuid4
 
-PARTIAL = ".cnnkit-partial-"  # how the name of an unfinished file begins
+PARTIAL = ".cnnkit-partial-"  # the prefix of unfinished files' names
 
 
 def whole(new: str, write: Callable[[str], object]) -> None:
-    """Write under another name first, so that no file is ever there in part."""
+    """Write to a temporary file and rename it, so that no incomplete file ever has the name."""
     partial = os.path.join(os.path.dirname(new), f"{PARTIAL}{uuid4().hex}")
     try:
         write(partial)

@@ -214,7 +214,7 @@ class TestNamesAndLinks:
 
 
 class TestFewAndMany:
-    """One image, one class, ten thousand classes."""
+    """One image, one class, and thousands of classes."""
 
     @readers
     def test_one_image(self, make_folder, tmp_path, read):
@@ -240,10 +240,11 @@ class TestFewAndMany:
         assert targets.numpy().tolist() == [[1.0]] * 10
         assert [len(part) for part in split_table(table, random_state=0)] == [6, 2, 2]
 
-    def test_ten_thousand_classes(self, tmp_path):
-        """Two images of each."""
+    @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+    def test_many_classes(self, tmp_path, count):
+        """A table, a split, a dataset and records with two images of each of many classes."""
         Image.new("RGB", SIZE).save(tmp_path / "one.png")
-        for number in range(10_000):
+        for number in range(count):
             folder = tmp_path / "photos" / f"class {number:05}"
             folder.mkdir(parents=True)
             for name in ("0.png", "1.png"):
@@ -252,9 +253,9 @@ class TestFewAndMany:
         split = split_table(table, validation_size=0, test_size=0.5, random_state=0)
         write_records(table, tmp_path / "records", SIZE, **QUIET)
 
-        assert len(table["target_names"].cat.categories) == 10_000
-        assert split.train["targets"].tolist() == list(range(10_000))
+        assert len(table["target_names"].cat.categories) == count
+        assert split.train["targets"].tolist() == list(range(count))
         for data in (image_dataset(table, SIZE), record_dataset(tmp_path / "records", **QUIET)):
             _, targets = next(iter(data))
-            assert targets.shape == (32, 10_000)
+            assert targets.shape == (32, count)
             np.testing.assert_array_equal(targets.numpy().argmax(axis=1), np.arange(32) // 2)

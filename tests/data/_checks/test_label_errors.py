@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from cnnkit.data import find_label_errors
 
@@ -79,7 +77,7 @@ class TestRule:
 
         assert ["a"] == errors["suggested_names"].tolist()
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=50)  # a busy machine is no failure
     @given(st.integers(0, 30), st.integers(2, 6), st.integers(0, 2**32), st.booleans())
     def test_equals_brute_force(self, rows, classes, seed, coarse):
         """Row by row in plain Python, for any probabilities, ties among them."""
@@ -279,7 +277,7 @@ def test_planted_errors_are_found(share):
     rng = np.random.default_rng(0)
     planted = rng.choice(len(targets), round(share * len(targets)), replace=False)
     targets[planted] = (targets[planted] + rng.integers(1, 10, len(planted))) % 10
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3)  # no iterations
     shares = cross_val_predict(model, pixels, targets, cv=5, method="predict_proba")
 
     errors = find_label_errors(table_of([str(target) for target in targets]), shares)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from cnnkit.data import (
@@ -19,13 +20,15 @@ SIZE = (24, 40)
 CHOICES = [{}, {"crop_to_aspect_ratio": True}, {"pad_to_aspect_ratio": True}]
 
 
-@pytest.fixture
-def table(write_image):
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
     """A wide and a tall photo, of a class each."""
-    wide = load_sample_images().images[0]
-    write_image("photos/wide/1.png", wide)
-    path = write_image("photos/tall/1.png", np.ascontiguousarray(wide.swapaxes(0, 1)))
-    return list_images(path.parent.parent)
+    folder = tmp_path_factory.mktemp("photos")
+    wide = load_sample_images().images[0][::2, ::2]
+    for name, photo in {"wide": wide, "tall": wide.swapaxes(0, 1)}.items():
+        (folder / name).mkdir()
+        Image.fromarray(np.ascontiguousarray(photo)).save(folder / name / "1.png")
+    return list_images(folder)
 
 
 def from_dataset(table, **options):

@@ -59,6 +59,22 @@ def photos():
     return load_sample_images().images
 
 
+@pytest.fixture(scope="module")
+def turned(photos, tmp_path_factory):
+    """A folder of a photo as an upright PNG, and as a JPEG in every orientation."""
+    folder = tmp_path_factory.mktemp("turned")
+    photo = photos[1][:420]  # whole blocks, so that turning leaves the decoder's work alike
+    Image.fromarray(photo).save(folder / "upright.png", compress_level=1)
+    for orientation, store in STORED.items():
+        Image.fromarray(np.ascontiguousarray(store(photo))).save(
+            folder / f"{orientation}.jpg",
+            quality=98,
+            subsampling=0,
+            exif=exif_orientation(orientation),
+        )
+    return folder
+
+
 @pytest.fixture
 def slopes():
     """Its columns count up from left to right in red, its rows from top to bottom in green."""
@@ -364,16 +380,11 @@ class TestOrientation:
     @pytest.mark.parametrize("orientation", sorted(STORED))
     @pytest.mark.parametrize("options", [WHOLE, CROP, PAD], ids=["whole", "crop", "pad"])
     @pytest.mark.parametrize("size", [(60, 41), (40, 190)])
-    def test_jpeg_is_as_the_upright_one(self, write_image, photos, orientation, options, size):
+    def test_jpeg_is_as_the_upright_one(self, turned, orientation, options, size):
         """The same for JPEGs, decoded smaller or not."""
-        photo = photos[1][:420]  # whole blocks, so that turning leaves the decoder's work alike
-        expected = read_image(write_image("upright.png", photo), size, **options)
-        stored = np.ascontiguousarray(STORED[orientation](photo))
-        path = write_image(
-            "stored.jpg", stored, quality=98, subsampling=0, exif=exif_orientation(orientation)
-        )
+        expected = read_image(turned / "upright.png", size, **options)
 
-        actual = read_image(path, size, **options)
+        actual = read_image(turned / f"{orientation}.jpg", size, **options)
 
         assert psnr(expected, actual) >= 38
 

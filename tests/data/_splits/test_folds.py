@@ -65,7 +65,7 @@ def files_of(folds):
 class TestPartition:
     """The validation parts are a partition of the table, each beside what is left."""
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(class_sizes_drawn, st.integers(2, 8), st.booleans(), seeds)
     def test_every_row_validates_once(self, class_sizes, n_splits, stratify, seed):
         """Every row stands in one validation part, and there are so many parts as asked for."""
@@ -76,7 +76,7 @@ class TestPartition:
         assert n_splits == len(folds)
         assert sorted(table.index) == sorted(validated)
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(groups_drawn, st.integers(2, 5), st.booleans(), st.booleans(), seeds)
     def test_train_is_the_rest(self, groups, n_splits, stratify, grouped, seed):
         """Train and validation have every row once, in the table's order, in each fold."""
@@ -111,7 +111,7 @@ class TestPartition:
 class TestClasses:
     """Stratified folds have nearly the same classes."""
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(class_sizes_drawn, st.integers(2, 5), seeds)
     def test_counts_are_within_one(self, class_sizes, n_splits, seed):
         """A class's counts in any two folds differ by one at most."""
@@ -119,7 +119,7 @@ class TestClasses:
 
         assert (np.ptp(counts, axis=0) <= 1).all()
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(class_sizes_drawn, st.integers(2, 5), seeds)
     def test_counts_are_those_of_scikit_learn(self, class_sizes, n_splits, seed):
         """The folds have the counts of scikit-learn's StratifiedKFold."""
@@ -162,7 +162,7 @@ class TestClasses:
 class TestGroups:
     """Groups are never separated."""
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(groups_drawn, st.integers(2, 5), st.booleans(), seeds)
     def test_no_group_is_separated(self, groups, n_splits, stratify, seed):
         """No group stands in train and validation of one fold."""
@@ -192,7 +192,7 @@ class TestGroups:
 class TestRandomState:
     """A seed decides the folds, whatever the order of the rows."""
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(groups_drawn, st.booleans(), st.booleans(), seeds)
     def test_order_of_rows(self, groups, stratify, grouped, seed):
         """A shuffled table gives the same folds in the same order."""

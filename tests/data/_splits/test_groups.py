@@ -85,7 +85,7 @@ def files_of(split):
 class TestWholeGroups:
     """Groups are never separated, and every image goes somewhere."""
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(drawn_groups, sizes, sizes, st.booleans(), st.integers(0, 2**32))
     def test_disjoint_and_exhaustive(self, groups, validation, test, stratify, seed):
         """Every row stands in exactly one part, in the order of the table."""
@@ -96,7 +96,7 @@ class TestWholeGroups:
         for part in split:
             pd.testing.assert_frame_equal(table[table.index.isin(part.index)], part)
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(drawn_groups, sizes, sizes, st.booleans(), st.integers(0, 2**32))
     def test_no_group_is_separated(self, groups, validation, test, stratify, seed):
         """A group stands in one part only."""
@@ -107,7 +107,7 @@ class TestWholeGroups:
         patients = [set(part["patient"]) for part in split]
         assert len(set.union(*patients)) == sum(map(len, patients))
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(drawn_groups, sizes, sizes, st.booleans(), st.integers(0, 2**32))
     def test_wanted_parts_are_not_empty(self, groups, validation, test, stratify, seed):
         """A part of size 0 is empty, and every other part has images (of every class)."""
@@ -136,7 +136,7 @@ class TestWholeGroups:
 class TestCounts:
     """The counts are those of a split without groups, or the closest found and a warning."""
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(drawn_groups, sizes, sizes, st.booleans(), st.integers(0, 2**32))
     def test_warning(self, groups, validation, test, stratify, seed):
         """Of counts more than one image off the furthest is told, and no others."""
@@ -166,7 +166,7 @@ class TestCounts:
 
         assert named == (WARNING.match(told[0])[3] is not None)
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(st.lists(st.integers(0, 2), min_size=10, max_size=80), st.integers(0, 2**32))
     def test_groups_of_one_image(self, classes, seed):
         """Groups of one image each give exactly the counts of a split without groups."""
@@ -225,7 +225,7 @@ class TestCounts:
         """Three groups of a rare class go to three parts, for every seed."""
         table = table_of([*[[6, 0]] * 20, *([0, count] for count in rare)])
 
-        for seed in range(20):
+        for seed in range(8):
             split = split_table(table, groups="patient", random_state=seed)
             assert (counts_of(split) > 0).all()
 
@@ -241,7 +241,7 @@ class TestCounts:
         """Four groups of a rare class go to three parts, for every seed."""
         table = table_of([*[[6, 0]] * 20, [0, 4], [0, 3], [0, 2], [0, 2]])
 
-        for seed in range(20):
+        for seed in range(8):
             split = split_table(table, groups="patient", random_state=seed)
             assert (counts_of(split) > 0).all()
 
@@ -264,7 +264,7 @@ def random_assignments(table, seed):
 class TestRandomState:
     """A seed decides the split, whatever the order of the rows."""
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(drawn_groups, st.booleans(), st.booleans(), st.integers(0, 2**32))
     def test_order_of_rows(self, groups, stratify, grouped, seed):
         """A shuffled table is split into the same files."""
