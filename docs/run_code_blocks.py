@@ -39,27 +39,27 @@ def code_of(page: Path) -> str:
     return "".join(code)
 
 
-def write_photos(folder: Path) -> None:
-    """Write 20 digits of each of three classes."""
+def write_photos(folder: Path, count: int = 20) -> None:
+    """Write `count` digits of each of three classes."""
     images, targets = load_digits(n_class=3, return_X_y=True)
     for target in range(3):
         (folder / f"digit_{target}").mkdir(parents=True)
-        for number, image in enumerate(images[targets == target][:20]):
+        for number, image in enumerate(images[targets == target][:count]):
             pixels = (image.reshape(8, 8) * (255 / 16)).round().astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"digit_{target}" / f"{number}.png")
 
 
-def run_in(folder: Path | str, page: Path) -> None:
-    """Execute the blocks of a page; an error shows the page's own line."""
+def run_in(folder: Path | str, page: Path, photos: int = 20) -> None:
+    """Execute the blocks of a page with `photos` of each class; an error shows the page's line."""
     with contextlib.chdir(folder):
-        write_photos(Path("photos"))
+        write_photos(Path("photos"), photos)
         exec(compile(code_of(page), str(page), "exec"), {"__name__": "__main__"})
 
 
-def run(page: Path) -> None:
+def run(page: Path, photos: int = 20) -> None:
     """Execute the blocks of a page in a folder of its own, and leave nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        run_in(folder, page)
+        run_in(folder, page, photos)
 
 
 if __name__ == "__main__":

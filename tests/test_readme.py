@@ -13,4 +13,4 @@ def test_the_code_of_the_readme_runs() -> None:
     assert "predictions = predict_images(model, split.test)" in blocks["code_of"](
         ROOT / "README.md"
     )
-    blocks["run"](ROOT / "README.md")
+    blocks["run"](ROOT / "README.md", photos=8)

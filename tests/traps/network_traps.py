@@ -40,7 +40,7 @@ def weights_that_load_nothing() -> Trap:
 
 def another_epsilon() -> Trap:
     """BatchNorm's epsilon is no weight, so a file fits a network with another."""
-    right = _trained_statistics(resnet((SIDE, SIDE, 3), include_top=False, pooling="avg"))
+    right = _trained_resnet()
     wrong = keras.models.clone_model(right, clone_function=_with_default_epsilon)
     wrong.set_weights(right.get_weights())
     return _features_of_wrong_network(
@@ -50,7 +50,7 @@ def another_epsilon() -> Trap:
 
 def weights_of_version_1_in_version_1_5() -> Trap:
     """The later ResNet has its stride in the 3x3 convolution: same weights, another network."""
-    right = _trained_statistics(resnet((SIDE, SIDE, 3), include_top=False, pooling="avg"))
+    right = _trained_resnet()
     wrong = keras.models.clone_model(right, clone_function=_with_later_strides)
     wrong.set_weights(right.get_weights())
     return _features_of_wrong_network(
@@ -115,12 +115,15 @@ def _refused(call: Callable[[], object]) -> bool:
     return False
 
 
-def _trained_statistics(model: keras.Model) -> keras.Model:
-    """Give every BatchNorm the statistics of what reaches it, as training would.
+def _trained_resnet() -> keras.Model:
+    """Return a ResNet-50 whose BatchNorms have the statistics of what reaches them.
 
-    With gammas as small as deep in trained networks, variances are about a thousandth.
+    Training would give them these. With gammas as small as deep in trained networks, the variances
+    are about a thousandth.
     """
+    keras.utils.set_random_seed(0)
     generator = np.random.default_rng(0)
+    model = resnet((SIDE, SIDE, 3), include_top=False, pooling="avg")
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.0

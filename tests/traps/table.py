@@ -14,6 +14,7 @@ from pathlib import Path
 
 import data_traps
 import file_traps
+import keras
 import network_traps
 import pandas as pd
 import pipeline_traps
@@ -21,7 +22,6 @@ import split_traps
 import transfer_traps
 import unfreezing_traps
 from tqdm import tqdm
-
 
 REPOSITORIES = {
     "albumentations": "albumentations-team/albumentations",
@@ -64,6 +64,7 @@ def main() -> int:
     )
     rows = []
     for experiment in tqdm(experiments, "traps", unit="trap"):
+        keras.utils.set_random_seed(0)  # first weights, and the orders that Keras shuffles into
         with contextlib.redirect_stdout(io.StringIO()):  # Keras counts files aloud
             rows.append(experiment())
     table = pd.DataFrame(rows).rename(columns={"title": "trap", "figure": "measured"})

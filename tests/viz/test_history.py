@@ -23,12 +23,6 @@ class FakeHistory:
         self.history = history
 
 
-@pytest.fixture(autouse=True)
-def never_shown(monkeypatch):
-    """Fail wherever a plot is shown."""
-    monkeypatch.setattr(plt, "show", lambda *_, **__: pytest.fail("plt.show was called"))
-
-
 def curve(ax, label):
     """Return the points `(epochs, values)` of the line with this label."""
     (line,) = [line for line in ax.lines if line.get_label() == label]
