@@ -41,10 +41,7 @@ _STAGES = (  # a pool follows each stage but the last
 )
 
 
-_AUXILIARY = (
-    "inception_4a",
-    "inception_4d",
-)  # the paper's auxiliary classifiers follow these
+_AUXILIARY = ("inception_4a", "inception_4d")  # modules before the auxiliary classifiers
 
 
 def googlenet(

@@ -118,7 +118,7 @@ class TestStateDicts:
     def test_another_epsilon(
         self, tmp_path, monkeypatch, torchvision, torchvision_state, assert_refused, write_state
     ) -> None:
-        """Torchvision's epsilon of 1e-3 is checked, although no file contains it."""
+        """The epsilon of torchvision's network is checked, although no file contains it."""
         path = write_state(torchvision_state, tmp_path / "state.npz")
         text = (
             r"^The weights of 'inception_5b_5x5_bn' must come from a layer with epsilon=1e-05, "
