@@ -1,4 +1,4 @@
-"""The only place that touches what Keras keeps private; each use says what stands in for it.
+"""The only package that uses private parts of Keras; each use names an alternative.
 
-It uses Keras and `_foundation`. `nox -s nightly` runs its tests on the next Keras.
+It imports only Keras and `_foundation`. `nox -s nightly` runs its tests on the next Keras.
 """

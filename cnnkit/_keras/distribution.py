@@ -1,7 +1,7 @@
-"""Models that several devices or processes train together.
+"""Models that are trained on several devices or in several processes.
 
-On TensorFlow a model belongs to the strategy in whose scope it was made; on JAX a distribution is
-set for the whole program. Neither TensorFlow nor Keras is imported before a model is there.
+On TensorFlow a model belongs to the strategy in whose scope it was created. On JAX a distribution
+is set for the whole program. Neither TensorFlow nor Keras is imported before there is a model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Forward = Callable[[Any], NDArray[Any]]
 
 
 def scope_of(model: Any) -> AbstractContextManager[Any]:
-    """Return the scope in which a model was made, for what is to work with it."""
+    """Return the scope in which a model was created, for creating variables that go with it."""
     strategy = _strategy_of(model)
     scope: AbstractContextManager[Any] = nullcontext() if strategy is None else strategy.scope()
     return scope
@@ -25,11 +25,12 @@ def scope_of(model: Any) -> AbstractContextManager[Any]:
 
 @contextmanager
 def forward(model: Any) -> Iterator[Forward]:
-    """Yield a function from the images of a batch to the outputs for these, in their order.
+    """Yield a function that returns the outputs for a batch of images, in their order.
 
-    `predict_on_batch` gives every row once for each replica of a MirroredStrategy; and where JAX
-    shares batches out, a process has its own images, perhaps fewer than the next, but outputs for
-    everybody's: it takes a copy of the model then, on its first device.
+    `predict_on_batch` isn't enough on several devices. With a MirroredStrategy it returns every row
+    once for each replica. With a JAX distribution each process has its own images, whose number may
+    differ, but gets the outputs of all processes. So each process then uses a copy of the model on
+    its first device.
     """
     import keras
 
@@ -51,7 +52,7 @@ def forward(model: Any) -> Iterator[Forward]:
 
 
 def check_distribution(model: Any) -> None:
-    """Raise a ValueError for what Keras's `fit` on TensorFlow can't do on several devices."""
+    """Raise a ValueError for settings that `fit` on TensorFlow can't use on several devices."""
     if _replicas(model) == 1:
         return
     is_outside = _strategy_of(model) is None
@@ -59,7 +60,7 @@ def check_distribution(model: Any) -> None:
     if is_outside or outside:
         what = "one" if is_outside else f"a model with {outside[0]!r}"
         msg = (
-            "`model` must have been made in the scope of the strategy, its backbone too. "
+            "`model` and its backbone must be made in the scope of the strategy. "
             f"Received: {what} that was made outside. Build or load it in `with strategy.scope():`."
         )
         raise ValueError(msg)
@@ -71,7 +72,7 @@ def check_distribution(model: Any) -> None:
     wrong = [name for name, is_set in settings.items() if is_set]
     if wrong:
         msg = (
-            "`model` must be compiled for several devices as Keras can train it there. "
+            "`model` must be compiled with settings that Keras supports on several devices. "
             f"Received: {wrong[0]}={getattr(model, wrong[0], settings[wrong[0]])!r}. Leave it out."
         )
         raise ValueError(msg)
@@ -80,35 +81,35 @@ def check_distribution(model: Any) -> None:
 def check_batches(model: Any, name: str, batch_size: int, images: int | None) -> None:
     """Raise a ValueError for batches that several devices can't share, on TensorFlow.
 
-    Keras ends in an error of shapes where the first doesn't divide evenly, and kills the process
-    where the last leaves a device without an image.
+    If the batch size isn't divisible, Keras fails with an error about shapes. If the last batch
+    leaves a device without an image, the process is killed.
     """
     devices = _replicas(model)
     last = (images or 0) % batch_size
     if batch_size % devices or 0 < last < devices:
         msg = (
-            f"`{name}` must have batches that {devices} devices can share: in equal parts, and of "
-            f"the last an image for each. Received: batches of {batch_size} images"
+            f"`{name}` must have batches that {devices} devices can share: in equal parts, and "
+            f"with an image for each in the last. Received: batches of {batch_size} images"
             f"{f', the last of {last}' if last else ''}. Choose another batch_size."
         )
         raise ValueError(msg)
 
 
 def _strategy_of(model: Any) -> Any:
-    """Return the strategy in whose scope a model was made, or None."""
-    # Keras 3.12 to 3.15; the public attribute is that of the place it is asked in. Without it: the
-    # `distribute_strategy` of the model's first variable.
+    """Return the strategy in whose scope a model was created, or None."""
+    # Keras 3.12 to 3.15; the public attribute depends on the scope in which it is read. Without
+    # it: the `distribute_strategy` of the model's first variable.
     return getattr(model, "_distribute_strategy", None)
 
 
 def _replicas(model: Any) -> int:
-    """Return how many devices share a batch, by the model's strategy or the scope it is in."""
+    """Return the number of devices that share a batch, from the model's or the current strategy."""
     strategy = getattr(model, "distribute_strategy", None)
     return 1 if strategy is None else int(strategy.num_replicas_in_sync)
 
 
 def _by_replicas(model: Any) -> Forward:
-    """Return a function that gives each device as many images: none must be without."""
+    """Return a function that gives every device the same number of images, at least one."""
 
     def run(images: Any) -> Any:
         missing = -len(images) % _replicas(model)

@@ -1,4 +1,4 @@
-"""Layers: what they are made of, and those that models of any kind are given."""
+"""The parts of layers, and layers that models of several kinds use."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _RATES = ("rate", "dropout", "_dropout", "recurrent_dropout", "drop_path_rate")
 
 
 def parts_of(layer: Any) -> list[Any]:
-    """Return a layer and, from the outside in, the layers that it is made of."""
+    """Return a layer and the layers inside it, from the outside in."""
     # Keras 3.12 to 3.15; plain operations have none. Without it: the public attributes of a layer
     # that are layers themselves, or lists of them.
     flatten = getattr(layer, "_flatten_layers", None)
@@ -34,8 +34,8 @@ def scaled(x: Any, scaling: Any, name: str) -> Any:
 
     Args:
         x: A tensor `(batch, height, width, channels)`.
-        scaling: What `cnnkit.preprocess` knows of a mode.
-        name: Name of the layer; a scaling that changes nothing adds none.
+        scaling: The scaling of a mode, from `cnnkit.preprocess`.
+        name: Name of the layer. A scaling that changes nothing adds no layer.
     """
     if scaling == type(scaling)():
         return x
@@ -44,19 +44,19 @@ def scaled(x: Any, scaling: Any, name: str) -> Any:
     mean, deviation = np.broadcast_arrays(scaling.mean, scaling.deviation)
     factors = (1 / (scaling.divisor * deviation)).tolist()
     offsets = (-mean / deviation).tolist()
-    if len(factors) == 1:  # one figure for any number of channels
+    if len(factors) == 1:  # one value for any number of channels
         factors, offsets = factors[0], offsets[0]
     return layers.Rescaling(factors, offsets, dtype=full_precision(), name=name)(x)
 
 
 def drop(x: Any, dropout: float, name: str) -> Any:
-    """Add a dropout layer, or none where the rate is 0."""
+    """Add a dropout layer, or none if the rate is 0."""
     return layers.Dropout(dropout, name=name)(x) if dropout else x
 
 
 def full_precision() -> str:
-    """Return the type of weights under the present policy: with mixed precision, float32.
+    """Return the dtype of weights under the current policy: float32 with mixed precision.
 
-    Pixels and probabilities are kept in it; half of it loses small differences of both.
+    Pixels and probabilities use it, because half precision loses small differences.
     """
     return str(keras.config.dtype_policy().variable_dtype)

@@ -1,9 +1,9 @@
-"""Optimizers that multiply their rate by a factor for each variable.
+"""Optimizers that multiply their learning rate by a factor for each variable.
 
-A class derived from the user's own optimizer goes between its loop over variables and its update of
-one. What it overrides is private to Keras in part: seen on Keras 3.12 to 3.15. Without
-`_apply_weight_decay` and `_get_current_learning_rate`, weight decay would have the optimizer's own
-rate in all layers; without `_get_variable_index`, variables are counted by their paths.
+A subclass of the user's optimizer class intercepts the update of each variable. Some of the methods
+that it overrides or calls are private; Keras 3.12 to 3.15 has them. Without `_apply_weight_decay`
+and `_get_current_learning_rate`, weight decay would use the optimizer's own rate in all layers.
+Without `_get_variable_index`, variables would be counted by their paths.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,33 +20,33 @@ NOT_ALONE = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")  # they have n
 def with_multipliers(
     optimizer: keras.optimizers.Optimizer, multipliers: Mapping[str, float]
 ) -> keras.optimizers.Optimizer:
-    """Return an optimizer of the same settings with a multiplier of the rate by a layer's name."""
+    """Return an optimizer with the same settings that multiplies its rate by the layer's name."""
     return same_settings(optimizer, _layerwise_kind(type(optimizer)), multipliers=dict(multipliers))
 
 
 def with_factors(
     optimizer: keras.optimizers.Optimizer, factors: Sequence[float]
 ) -> keras.optimizers.Optimizer:
-    """Return an optimizer with a multiplier of the rate for each variable that trains, in order."""
+    """Return an optimizer with a multiplier of the rate for each trainable variable, in order."""
     layerwise = same_settings(optimizer, _layerwise_kind(type(optimizer)), multipliers={})
     layerwise._factors = list(factors)
     return layerwise
 
 
 def has_layerwise_rates(optimizer: Any) -> bool:
-    """Tell whether an optimizer multiplies its rate already."""
+    """Tell whether an optimizer already has layer-wise rates."""
     return isinstance(optimizer, _Layerwise)
 
 
 def _layerwise_kind(kind: type) -> Any:
-    is_keras = kind.__module__.startswith("keras.")  # PyTorch's backend has twins of these names
+    is_keras = kind.__module__.startswith("keras.")  # the PyTorch backend reuses the names
     return _LAYERWISE[kind.__name__] if is_keras else _layerwise(kind)
 
 
 class _Layerwise:
-    """What is put in front of an optimizer's class."""
+    """A mixin that is put in front of an optimizer's class."""
 
-    _factor = 1.0  # of the rate that is being used
+    _factor = 1.0  # multiplies the current rate
 
     def __init__(
         self,
@@ -76,14 +76,14 @@ class _Layerwise:
         super().build(variables)  # type: ignore[misc]  # the next class is an optimizer
 
     def _multiplier_of(self, variable: Any) -> float:
-        """Return the multiplier of the innermost layer around a variable that is named."""
+        """Return the multiplier of the innermost named layer that contains a variable."""
         named = [name for name in _layers_of(variable) if name in self.multipliers]
         return self.multipliers[named[-1]] if named else 1.0
 
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = super().get_config()  # type: ignore[misc]
-        # Of a model that is loaded, Keras leaves some names out: of what wraps a layer, and of a
-        # Sequential inside.
+        # In a loaded model, Keras leaves some names out: those of wrappers and of nested
+        # Sequential models.
         return config | {"multipliers": self.multipliers, "layer_factors": self._factors}
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -109,7 +109,7 @@ class _Layerwise:
 
 
 def _layers_of(variable: Any) -> list[str]:
-    """Return the names of the layers that a variable lies in, from the outside in."""
+    """Return the names of the layers that contain a variable, from the outside in."""
     return str(variable.path).split("/")[:-1]
 
 
@@ -117,7 +117,7 @@ def _layerwise(kind: type) -> Any:
     return type(f"Layerwise{kind.__name__}", (_Layerwise, kind), {"__module__": __name__})
 
 
-# Registered, so that a model saved in mid-training can be loaded and goes on.
+# Registered, so that a model saved during training can be loaded and trained further.
 _LAYERWISE = {
     name: keras.saving.register_keras_serializable("cnnkit")(_layerwise(kind))
     for name, kind in vars(keras.optimizers).items()

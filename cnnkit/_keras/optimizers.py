@@ -1,18 +1,18 @@
-"""Optimizers made anew with the settings of another."""
+"""New optimizers with the settings of another one."""
 
 from typing import Any
 
 import keras
 
-# What `exclude_from_weight_decay` sets, which no configuration tells. Keras 3.12 to 3.15; without
-# it: the user names what is excluded anew.
+# Set by `exclude_from_weight_decay` and missing from the configuration. Keras 3.12 to 3.15; without
+# it: users exclude their variables again.
 _EXCLUDED = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
 
 
 def same_settings(optimizer: Any, kind: Any = None, **further: Any) -> Any:
-    """Return a fresh optimizer of the same settings, of another class if one is given."""
+    """Return a new optimizer with the same settings, of another class if one is given."""
     config = optimizer.get_config() | further
-    config.pop("layer_factors", None)  # of layerwise rates: those of what has trained so far
+    config.pop("layer_factors", None)  # they belong to the variables trained so far
     fresh = (kind or type(optimizer)).from_config(config)
     for name in _EXCLUDED:
         if hasattr(inner_of(optimizer), name):
@@ -21,6 +21,6 @@ def same_settings(optimizer: Any, kind: Any = None, **further: Any) -> Any:
 
 
 def inner_of(optimizer: Any) -> Any:
-    """Return the optimizer that has the rate: with mixed_float16 another is around it."""
+    """Return the optimizer that has the learning rate; mixed_float16 wraps another around it."""
     is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     return optimizer.inner_optimizer if is_scaled else optimizer

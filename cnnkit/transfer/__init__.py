@@ -1,4 +1,4 @@
-"""Fine-tuning that can't go silently wrong."""
+"""Transfer learning: build classifiers on backbones, freeze, fine-tune and calibrate them."""
 
 from cnnkit.transfer._blocks import list_blocks
 from cnnkit.transfer._calibrating import calibrate

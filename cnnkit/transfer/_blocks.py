@@ -12,7 +12,7 @@ import pandas as pd
 
 from cnnkit._keras.graph import functional, is_graph, model_in, nodes, place
 
-_GATE = "Multiply"  # joins a branch that weighs channels or is an activation: no block of its own
+_GATE = "Multiply"  # joins a branch that weights channels or activates: no block of its own
 _HEAD, _BRANCHED = "head", "branched"
 _SCALING = ("Rescaling", "Normalization")
 Layers = list[Any]
@@ -20,26 +20,26 @@ _Key = str | int | None
 
 
 def list_blocks(model: keras.Model) -> pd.DataFrame:
-    """List the blocks of a model, from the input on.
+    """List the blocks of a model, from the input to the output.
 
-    Where all that follows comes from one tensor, the model can be cut. Branches that fork and join
-    between two such tensors are a block; so are layers in a row whose names begin alike
-    (`block_16_expand`, `block_16_project`) or, where Keras has numbered them, whose images have the
-    same size. What follows the feature maps is the block `"head"`.
+    A model can be cut at a tensor that everything after it depends on. Branches that fork and join
+    between two such tensors form a block. Consecutive layers form a block if their names begin
+    alike (`block_16_expand`, `block_16_project`) or, if Keras numbered the layers, if their feature
+    maps have the same size. Everything after the feature maps is the block `"head"`.
 
     Args:
-        model: A functional or Sequential model; models inside it are looked into.
+        model: A functional or Sequential model. Nested models are searched, too.
 
     Returns:
         A table with a row for each block: `name`; `layers`, the names of its layers;
-        `output_shape`; `parameters`; and `trainable`, how many of these train.
+        `output_shape`; `parameters`; and `trainable`, the number of parameters that train.
 
     Raises:
-        TypeError: If the model has no graph, as one that is a class of its own.
+        TypeError: If the model has no graph, for example a subclass of `keras.Model`.
 
     Warns:
-        UserWarning: If the model can't be cut, as NASNet, each of whose cells takes the last two:
-            its blocks are then the layers of each image size.
+        UserWarning: If the model can't be cut between its blocks. In NASNet, for example, each cell
+            takes the outputs of the last two. Its blocks are then the layers of each image size.
 
     Example:
         >>> from cnnkit.models import resnet
@@ -88,9 +88,10 @@ def _numbered(name: str, number: int) -> str:
 
 
 def cut_points(model: keras.Model) -> Iterator[tuple[Layers, Any]]:
-    """Yield the operations up to each tensor that all later ones come from, and that tensor.
+    """Yield the operations up to each cut point, and the tensor there.
 
-    Operations at the end that lead to no such tensor come with None.
+    A cut point is a tensor that all later operations depend on. Operations after the last one are
+    yielded with None.
     """
     calls = [node for node in nodes(model) if node.input_tensors]
     last = {place(x): step for step, node in enumerate(calls) for x in node.input_tensors}
@@ -111,7 +112,7 @@ def cut_points(model: keras.Model) -> Iterator[tuple[Layers, Any]]:
 
 
 def _pieces(model: keras.Model, height: int | None) -> Iterator[tuple[_Key, Layers]]:
-    """Yield the layers between the cut points, of models inside too, and what joins them."""
+    """Yield the layers between two cut points, in nested models too, with a key to join them by."""
     for piece, _ in cut_points(model):
         inner = model_in(piece[0])
         stages = {_stage(layer, height) for layer in piece if hasattr(layer, "kernel")}
@@ -128,13 +129,13 @@ def _pieces(model: keras.Model, height: int | None) -> Iterator[tuple[_Key, Laye
 
 
 def _is_row(inner: Any) -> bool:
-    """Tell whether a model is a row of layers, a block by itself as ConvNeXt's downsampling."""
+    """Tell whether a model is a plain sequence of layers, such as ConvNeXt's downsampling."""
     return isinstance(inner, keras.Sequential) and not any(map(model_in, inner.layers))
 
 
 def _by_stage(piece: Layers, height: int | None) -> Iterator[tuple[_Key, Layers]]:
     warnings.warn(
-        "The model can't be cut where its blocks meet; the blocks are the layers of each image "
+        "The model can't be cut between its blocks, so its blocks are the layers of each image "
         f"size. Received: {len(piece)} layers between two cut points.",
         stacklevel=2,
     )
@@ -144,7 +145,7 @@ def _by_stage(piece: Layers, height: int | None) -> Iterator[tuple[_Key, Layers]
 
 
 def _joined(pieces: Iterable[tuple[_Key, Layers]]) -> Iterator[tuple[_Key, Layers]]:
-    """Join pieces to blocks: what has no weights with what comes before it, rows by their names."""
+    """Join pieces into blocks: those without weights to the one before, others by their keys."""
     block: Layers = []
     joint: _Key = None
     for key, piece in pieces:
@@ -163,7 +164,7 @@ def _is_batch_norm(layer: Any) -> bool:
 
 
 def _key(piece: Layers, height: int | None) -> _Key:
-    """Return what a row of layers is joined by, or None for layers without weights."""
+    """Return the key that consecutive layers are joined by, or None for layers without weights."""
     weighted = _weighted(piece)
     if not weighted:
         return None
@@ -178,7 +179,7 @@ def _weighted(layers: Layers) -> Layers:
 
 
 def _is_numbered_by_keras(layer: Any) -> bool:
-    """Tell whether a layer has its name from its class: `conv2d_5`, `re_lu`."""
+    """Tell whether Keras named a layer after its class: `conv2d_5`, `re_lu`."""
     plain = re.sub(r"_\d+$", "", layer.name).replace("_", "")
     return plain == type(layer).__name__.lower()
 
@@ -190,18 +191,18 @@ def _stem(name: str) -> str:
 
 
 def _output_shape(layer: Any) -> tuple[int | None, ...]:
-    """Return the shape of what a layer gives; of the last of several, as of a split."""
+    """Return the output shape of a layer, or of its last output if it has several."""
     return tuple(keras.tree.flatten(layer.output)[-1].shape)
 
 
 def _stage(layer: Any, height: int | None) -> int:
-    """Return how often the images have been halved."""
+    """Return how many times the image size has been halved."""
     own = layer.output.shape[1]
     return round(math.log2(height / own)) if height and own else 0
 
 
 def _name(key: _Key, layers: Layers) -> str:
-    """Return what a block is called."""
+    """Return the name of a block."""
     if isinstance(key, int):
         return f"stage{key}"
     if key == _HEAD or (key is not None and re.search(r"\d", key)):

@@ -1,4 +1,4 @@
-"""Confidence that means something: temperature scaling."""
+"""Calibration of a classifier's confidence by temperature scaling."""
 
 import warnings
 from typing import Any
@@ -16,35 +16,37 @@ from cnnkit._keras.graph import call_before, functional
 from cnnkit.transfer._data_checks import check_inputs, check_targets, pairs_of
 
 _NAME = "temperature"
-_LOWEST, _HIGHEST = np.log(0.05), np.log(20.0)  # of a temperature that makes sense
-_NEAR = 1e-3  # of the highest: the search stops short of it
+_LOWEST, _HIGHEST = np.log(0.05), np.log(20.0)  # bounds of the temperature
+_NEAR = 1e-3  # the search may stop this far below the upper bound
 
 
 def calibrate(model: keras.Model, validation: Any, *, batch_size: int = 32) -> keras.Model:
-    """Return a model whose probabilities agree with how often it is right.
+    """Return a model whose probabilities match how often its predictions are right.
 
-    Networks are surer than they should be. Dividing what goes into the softmax by one number, the
-    temperature, mends most of it and leaves every prediction as it is (Guo et al., "On calibration
-    of modern neural networks", 2017, arXiv:1706.04599). The number is the one that makes the
-    validation data most likely; the model must not have been trained on them. It lies between 0.05
-    and 20; the upper end is warned of, as it says that the targets don't fit the predictions.
+    Networks tend to be overconfident. Dividing the logits by one number, the temperature, corrects
+    most of this and changes no prediction (Guo et al., "On calibration of modern neural networks",
+    2017, arXiv:1706.04599). The temperature maximizes the likelihood of the validation data, which
+    must not have been used for training. It lies between 0.05 and 20.
 
     Args:
-        model: A classifier that ends with a softmax, or with one sigmoid unit. It isn't changed.
-        validation: Arrays `(images, targets)`, a dataset or a PyDataset with one-hot or whole
-            number targets.
-        batch_size: Images a batch, for arrays.
+        model: A classifier that ends with a softmax or with one sigmoid unit. It isn't changed.
+        validation: Arrays `(images, targets)`, a dataset or a PyDataset. The targets are one-hot
+            labels or class numbers.
+        batch_size: Images per batch, for arrays.
 
     Returns:
-        A model with the same layers and weights and one `Rescaling` layer more, named
-        `temperature`, in front of the softmax; it shares all weights but those of the last layer.
-        It is compiled with the same loss and metrics if the given one is.
+        A model with the same layers and weights and one more `Rescaling` layer, named
+        `temperature`, in front of the softmax. It shares all weights except those of the last
+        layer. If the given model is compiled, it is compiled with the same loss and metrics.
 
     Raises:
-        ValueError: If the model doesn't end with a softmax or sigmoid, there are no images, they
-            are scaled although the model scales inside, or the targets are not of its classes, or
-            of these in another order.
+        ValueError: If the model doesn't end with a softmax or one sigmoid unit, if there are no
+            images, if the images are already scaled although the model scales them, or if the
+            targets don't match the classes of the model and their order.
         TypeError: If the model is neither functional nor Sequential.
+
+    Warns:
+        UserWarning: If the temperature reaches 20. The targets then don't fit the predictions.
 
     Example:
         >>> import numpy as np
@@ -54,7 +56,7 @@ def calibrate(model: keras.Model, validation: Any, *, batch_size: int = 32) -> k
         >>> images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1), dtype=np.uint8)
         >>> always_right = model.predict(images, verbose=0).argmax(axis=1)
         >>> calibrated = calibrate(model, (images, always_right))
-        >>> calibrated.get_layer("temperature").scale > 1  # it may be surer
+        >>> calibrated.get_layer("temperature").scale > 1  # its confidence was too low
         True
     """
     check_inputs(model, "validation", validation, batch_size)
@@ -74,13 +76,13 @@ def _calibrated(model: keras.Model, validation: Any, batch_size: int) -> keras.M
     calibrated = keras.Model(model.inputs, x, name=model.name)
     if model.compiled:
         compile_like(calibrated, model, fresh_optimizer(model))
-        if model.optimizer.built:  # or Keras warns when it loads the saved model
+        if model.optimizer.built:  # otherwise Keras warns when it loads the model
             calibrated.optimizer.build(calibrated.trainable_variables)
     return calibrated
 
 
 def _open_end(model: keras.Model) -> tuple[Any, list[Any]]:
-    """Return what goes into the softmax, and fresh layers that follow it."""
+    """Return the logits, and new layers to follow the temperature."""
     finish: list[Any] = []
     x = functional(model).outputs[0]
     layer, before = _made_by(x)
@@ -101,28 +103,28 @@ def _open_end(model: keras.Model) -> tuple[Any, list[Any]]:
 
 
 def _made_by(x: Any) -> tuple[Any, Any]:
-    """Return the layer that a symbolic tensor comes from, and what it made it of in that call."""
+    """Return the layer that produced a symbolic tensor, and its input in that call."""
     layer, inputs = call_before(x)
     return layer, inputs[0] if inputs else None
 
 
 def _check_end(layer: Any, activation: Any, units: int) -> None:
-    """Raise a ValueError unless one temperature is what the last layer needs."""
+    """Raise a ValueError unless the model ends with a softmax or one sigmoid unit."""
     kinds = keras.activations.softmax, keras.activations.sigmoid
     if activation in kinds and (activation is kinds[0] or units == 1):
         return
     if activation in kinds:
         received, advice = (
             f"{units} sigmoid units",
-            "Labels that don't exclude each other have none.",
+            "Classes that don't exclude each other need more than one temperature.",
         )
     elif isinstance(layer, keras.Model):
-        received, advice = f"the model {layer.name!r} at its end", "Calibrate that one."
+        received, advice = f"the nested model {layer.name!r}", "Calibrate the nested model."
     else:
-        received, advice = f"{layer.name!r} at its end", "Add keras.layers.Softmax behind logits."
+        received, advice = f"{layer.name!r}", "Add keras.layers.Softmax after the logits."
     msg = (
         "`model` must end with a softmax or with one sigmoid unit. "
-        f"Received: a model with {received}. {advice}"
+        f"Received: a model that ends with {received}. {advice}"
     )
     raise ValueError(msg)
 
@@ -130,7 +132,7 @@ def _check_end(layer: Any, activation: Any, units: int) -> None:
 def _collect(
     model: keras.Model, data: Any, batch_size: int
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Return logits `(images, units)` and labels of all images."""
+    """Return the logits `(images, units)` and the labels of all images."""
     logits, targets = [], []
     with forward(model) as run:
         for images, labels in pairs_of("validation", data, batch_size):
@@ -147,7 +149,7 @@ def _class_numbers(labels: NDArray[Any]) -> NDArray[np.int64]:
 
 def _best_temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
     """Return the temperature at which the targets are most likely."""
-    if logits.shape[1] == 1:  # one unit: the other class has the logit 0
+    if logits.shape[1] == 1:  # with one unit, the logit of the other class is 0
         logits = np.hstack([np.zeros_like(logits), logits])
 
     def unlikely(log_temperature: float) -> float:
@@ -158,8 +160,8 @@ def _best_temperature(logits: NDArray[np.float64], targets: NDArray[np.int64]) -
     best = minimize_scalar(unlikely, bounds=(_LOWEST, _HIGHEST), method="bounded")
     if best.x > _HIGHEST - _NEAR:
         warnings.warn(
-            "The temperature ends at its highest, 20: the validation data are no likelier by the "
-            "model than by chance. Check their labels, and how the images are scaled.",
+            "The temperature reached its upper bound, 20: the model predicts the validation data "
+            "no better than chance. Check the labels and the scaling of the images.",
             stacklevel=4,
         )
     return float(np.exp(best.x))

@@ -16,7 +16,7 @@ from cnnkit.preprocess import mode_for
 from cnnkit.preprocess._modes import scales_inside
 from cnnkit.preprocess._scaling import scaling_for
 
-HEAD = "head_"  # every layer of the head has a name that begins so
+HEAD = "head_"  # the names of all layers of the head begin with it
 
 
 def build_classifier(
@@ -29,34 +29,34 @@ def build_classifier(
     dropout: float = 0.5,
     name: str | None = None,
 ) -> keras.Model:
-    """Put a classifier on a backbone, with the scaling of images inside.
+    """Put a classifier on a backbone, with the scaling of images inside the model.
 
-    The model is one flat functional model (a model inside the backbone stays one); it shares the
-    layers of the backbone, so that training it trains the backbone: a second classifier wants a
-    backbone of its own. It is compiled, and saved it needs nothing but Keras.
+    The result is a flat functional model; models that are nested in the backbone stay nested. It
+    shares its layers with the backbone, so training it trains the backbone, and a second classifier
+    needs its own backbone. The model is compiled. Loading it from a file requires only Keras.
 
     Args:
         backbone: A model without its classifier, for example
             `keras.applications.MobileNetV2(include_top=False)`.
-        classes: The class names or their number; 1 means one sigmoid unit, for labels of 0 and 1.
-            The model keeps names, in the name of its last layer, in a saved file too:
+        classes: The class names or their number. 1 means one sigmoid unit, for labels 0 and 1.
+            Names are stored in the name of the last layer, in saved files too, where
             `cnnkit.data.predict_images` finds them.
-        mode: Scaling inside the model, a mode of `cnnkit.preprocess.scale`; `"auto"` asks
-            `cnnkit.preprocess.mode_for(backbone)`.
-        pooling: What turns feature maps into a vector: `"avg"`, `"max"` or `"flatten"`.
-        hidden_units: Units of dense layers in front of the classes.
-        dropout: Rate after pooling and after each hidden layer; 0 for none.
-        name: Name of the model; `classifier_` and the backbone's name by default.
+        mode: Scaling inside the model: a mode of `cnnkit.preprocess.scale`, or `"auto"` for the
+            one that `cnnkit.preprocess.mode_for(backbone)` returns.
+        pooling: How feature maps become a vector: `"avg"`, `"max"` or `"flatten"`.
+        hidden_units: Units of each dense layer between the pooling and the classes.
+        dropout: Dropout rate after pooling and after each hidden layer; 0 for none.
+        name: Name of the model; by default `classifier_` followed by the name of the backbone.
 
     Returns:
-        A compiled model from raw RGB `(batch, height, width, channels)` in 0..255, uint8 or float,
-        to probabilities `(batch, classes)`. Its loss wants one-hot labels
-        (`label_mode="categorical"`), or 0 and 1 (`label_mode="binary"`) for one class.
+        A compiled model that maps raw RGB images `(batch, height, width, channels)` in 0..255,
+        uint8 or float, to probabilities `(batch, classes)`. Its loss expects one-hot labels
+        (`label_mode="categorical"`), or labels 0 and 1 (`label_mode="binary"`) for one class.
 
     Raises:
         TypeError: If the backbone is not a Keras model.
-        ValueError: If nothing tells the mode that the backbone expects, or if the backbone ends
-            with a classifier.
+        ValueError: If the scaling mode can't be determined from the backbone, if the backbone ends
+            with a classifier, or if `classes` or `pooling` is invalid.
 
     Example:
         >>> import keras
@@ -75,13 +75,13 @@ def build_classifier(
         mode = mode_for(backbone)
     elif mode != "none" and scales_inside(backbone):
         msg = (
-            "`mode` must be 'auto' or 'none' for a backbone that scales inside, or images would be "
-            f"scaled twice. Received: mode={mode!r}."
+            "`mode` must be 'auto' or 'none' for a backbone that scales its inputs, or images "
+            f"would be scaled twice. Received: mode={mode!r}. Leave `mode` out."
         )
         raise ValueError(msg)
     with scope_of(backbone):
         inputs = keras.Input(backbone.input_shape[1:])
-        # `call` runs the backbone's layers one by one: a flat graph; calling it would nest it.
+        # `call` runs the layers one by one and gives a flat graph; calling the model nests it.
         scaling = scaling_for(mode, inputs.shape[-1])
         x = backbone.call(scaled(inputs, scaling, f"scale_{mode}"))
         x = _pool(x, pooling)
@@ -90,7 +90,7 @@ def build_classifier(
             x = layers.Dense(width, activation="relu", name=f"{HEAD}dense{number}")(x)
             x = drop(x, dropout, f"{HEAD}dense{number}_dropout")
         activation = "sigmoid" if units == 1 else "softmax"
-        # Always float32: a softmax in half precision loses the small probabilities.
+        # Always float32, because a softmax in half precision loses small probabilities.
         outputs = layers.Dense(units, activation, dtype="float32", name=f"{HEAD}predictions")(x)
         if not isinstance(classes, int | np.integer):
             outputs = layers.Identity(dtype="float32", name=f"{HEAD}{layer_name_of(classes)}")(
@@ -109,9 +109,9 @@ def _units(classes: int | Sequence[str]) -> int:
     is_list = has_order and hasattr(classes, "__len__")
     if not is_list or len(set(classes)) < max(2, len(classes)):
         msg = (
-            "`classes` must be a number or a list of at least two names, all different, in the "
-            "order of their numbers. "
-            f"Received: classes={classes!r}. One sigmoid unit for two classes is classes=1."
+            "`classes` must be a number or a list of at least two different names, in the order of "
+            "the class numbers. "
+            f"Received: classes={classes!r}. Use classes=1 for two classes with one sigmoid unit."
         )
         raise ValueError(msg)
     return len(classes)
@@ -120,12 +120,12 @@ def _units(classes: int | Sequence[str]) -> int:
 def _check_no_top(backbone: keras.Model) -> None:
     if not isinstance(backbone, keras.Model):
         msg = (
-            "`backbone` must be a Keras model, as MobileNetV2(include_top=False) makes one. "
-            f"Received: {backbone!r}."
+            "`backbone` must be a Keras model, such as MobileNetV2(include_top=False). "
+            f"Received: {backbone!r}. Build the model first."
         )
         raise TypeError(msg)
     if not backbone.built:
-        msg = "`backbone` must know its input. Received: a model that is not built. Add an Input."
+        msg = "`backbone` must be built. Received: a model without an input. Add a keras.Input."
         raise ValueError(msg)
     last = backbone.layers[-1]
     ends = (keras.activations.softmax, keras.activations.sigmoid)

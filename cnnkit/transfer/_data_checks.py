@@ -1,4 +1,4 @@
-"""Checks of training data against the model, before hours are spent on a mistake."""
+"""Checks of the data against the model, which run before training starts."""
 
 import math
 import warnings
@@ -13,7 +13,7 @@ from cnnkit._keras.class_names import class_names_in
 from cnnkit._keras.distribution import check_batches
 from cnnkit.preprocess._modes import scales_inside
 
-_ENOUGH = 16  # images: of two classes in random order, so many are alike once in 30,000 times
+_ENOUGH = 16  # images: in random order, all are of one class of two once in 30,000 times
 _INFINITE = -1  # tf.data.INFINITE_CARDINALITY; TensorFlow is not imported here
 
 
@@ -33,14 +33,14 @@ def count_batches(train: Any, batch_size: int) -> int:
 
 
 def batch_size_of(train: Any, batch_size: int) -> int:
-    """Return the images in a batch: as given for arrays, else as in the first one."""
+    """Return the batch size: as given for arrays, otherwise that of the first batch."""
     if isinstance(train, tuple):
         return batch_size
     return len(check_not_empty("train", train, batch_size)[0])
 
 
 def count_images(data: Any) -> int | None:
-    """Return the number of images in an epoch, or None where nothing tells it."""
+    """Return the number of images in an epoch, or None if it is unknown."""
     images = data[0] if isinstance(data, tuple) else getattr(data, "file_paths", None)
     return None if images is None else len(images)
 
@@ -50,7 +50,7 @@ def fit_arguments(train: Any, batch_size: int) -> dict[str, Any]:
     if isinstance(train, tuple):
         return {"x": train[0], "y": train[1], "batch_size": batch_size}
     if hasattr(train, "element_spec"):
-        # A tf.data.Dataset has its own order, and Keras warns where it can't shuffle.
+        # A tf.data.Dataset has its own order, and Keras warns if it is to shuffle one.
         return {"x": train, "shuffle": False}
     return {"x": train}
 
@@ -62,26 +62,26 @@ def batches_of(data: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
             yield tuple(part[start : start + batch_size] for part in data)
         return
     given: Any = data
-    if hasattr(data, "__getitem__"):  # iterating over a PyDataset would go on for ever
+    if hasattr(data, "__getitem__"):  # iterating over a PyDataset never ends
         given = (data[place] for place in range(len(data)))
     for batch in given:
         yield keras.tree.map_structure(_as_array, batch)
 
 
 def pairs_of(name: str, data: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
-    """Yield batches of images and targets, or raise if there is more."""
+    """Yield batches of images and targets, or raise a ValueError if they have more parts."""
     for batch in batches_of(data, batch_size):
         if len(batch) != 2:
             msg = (
-                f"`{name}` must give images and targets and nothing else here. Received: batches "
-                f"of {len(batch)} parts, with sample weights perhaps. Leave them out."
+                f"`{name}` must yield images and targets only. Received: batches of "
+                f"{len(batch)} parts. Leave sample weights out."
             )
             raise ValueError(msg)
         yield batch[0], batch[1]
 
 
 def _as_array(part: Any) -> Any:
-    """Return a tensor as an array: one of TensorFlow is nothing to Keras on JAX."""
+    """Return a tensor as an array, because Keras on JAX doesn't take TensorFlow's tensors."""
     is_ready = part is None or isinstance(part, np.ndarray)
     return part if is_ready else keras.ops.convert_to_numpy(part)
 
@@ -100,9 +100,10 @@ def check_data(model: keras.Model, name: str, data: Any, batch_size: int) -> Non
 def check_inputs(
     model: keras.Model, name: str, data: Any, batch_size: int
 ) -> tuple[NDArray[Any], Any]:
-    """Raise a ValueError unless the data has images as the model takes them, and its classes.
+    """Raise a ValueError unless images and class names fit the model.
 
-    Returns some images, and the targets of all arrays or of the first batch.
+    Returns:
+        Some images, and the targets of all arrays or of the first batch.
     """
     check_kind(name, data)
     images, targets = _sample(name, data, batch_size)
@@ -113,34 +114,34 @@ def check_inputs(
 
 
 def check_same_classes(train: Any, validation: Any) -> None:
-    """Raise a ValueError if two parts of the data number their classes in other ways."""
+    """Raise a ValueError if training and validation data number their classes differently."""
     first, second = (getattr(data, "class_names", None) or () for data in (train, validation))
-    # One may have fewer, where arrays lack the last class: numbers are the same.
+    # One may have fewer, if its arrays lack the last class; the numbers still agree.
     if any(mine != other for mine, other in zip(first, second, strict=False)):
         msg = (
             "`validation` must have the classes of `train`, in their order: "
             f"{', '.join(map(str, first))}. Received: {', '.join(map(str, second))}. "
-            "Make both of one table, or give both the same `class_names`."
+            "Make both from one table, or pass the same `class_names` to both."
         )
         raise ValueError(msg)
 
 
 def check_kind(name: str, data: Any) -> None:
-    """Raise a ValueError unless data is a pair of arrays or gives a finite number of batches."""
+    """Raise a ValueError unless data is a pair of arrays or yields a finite number of batches."""
     if hasattr(data, "cardinality") and int(data.cardinality()) == _INFINITE:
         msg = f"`{name}` must be finite. Received: an endless dataset. Leave `.repeat()` out."
         raise ValueError(msg)
     if hasattr(data, "__next__") and not hasattr(data, "__getitem__"):
         msg = (
-            f"`{name}` must give its batches as often as asked. Received: {type(data).__name__}, "
-            "which gives them once. Write a keras.utils.PyDataset, or a tf.data.Dataset."
+            f"`{name}` must be iterable more than once. Received: {type(data).__name__}, which "
+            "can be read only once. Use a keras.utils.PyDataset or a tf.data.Dataset."
         )
         raise ValueError(msg)
     is_pair = isinstance(data, tuple) and len(data) == 2
     if is_pair and isinstance(data[0], list | tuple | dict):
         msg = (
-            f"The images of `{name}` must be one array. Received: {type(data[0]).__name__}. Make "
-            "one by np.stack; images for several inputs go into a dataset."
+            f"The images of `{name}` must be one array. Received: {type(data[0]).__name__}. Stack "
+            "them with np.stack; for several inputs, use a dataset."
         )
         raise ValueError(msg)
     gives_batches = hasattr(data, "__iter__") and not isinstance(data, tuple | list | dict | str)
@@ -149,14 +150,14 @@ def check_kind(name: str, data: Any) -> None:
     size = f" of {len(data)}" if isinstance(data, tuple | list) else ""
     msg = (
         f"`{name}` must be a pair of arrays (images, targets), a dataset or a PyDataset. "
-        f"Received: {type(data).__name__}{size}. `cnnkit.data.image_dataset` makes a dataset of a "
-        "table; sample weights go into a dataset."
+        f"Received: {type(data).__name__}{size}. `cnnkit.data.image_dataset` makes a dataset from "
+        "a table. For sample weights, use a dataset."
     )
     raise ValueError(msg)
 
 
 def check_not_empty(name: str, data: Any, batch_size: int) -> Any:
-    """Return the first batch of data, or raise if there is none."""
+    """Return the first batch of data, or raise a ValueError if there is none."""
     batch = next(batches_of(data, batch_size), None)
     if batch is None or not len(batch[0]):
         msg = f"`{name}` must hold at least one image. Received: none."
@@ -169,7 +170,7 @@ def _sample(name: str, data: Any, batch_size: int) -> tuple[NDArray[Any], Any]:
     batch = check_not_empty(name, data, batch_size)
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         msg = (
-            f"`{name}` must give images and targets. Received: images alone. Leave "
+            f"`{name}` must yield images and targets. Received: images only. Leave "
             "label_mode=None out."
         )
         raise ValueError(msg)
@@ -178,11 +179,11 @@ def _sample(name: str, data: Any, batch_size: int) -> tuple[NDArray[Any], Any]:
 
 
 def _check_shape(model: keras.Model, name: str, images: NDArray[Any]) -> None:
-    """Raise a ValueError if images have another size than a model of one input takes."""
+    """Raise a ValueError if images don't have the input shape of a model with one input."""
     wanted = getattr(model, "input_shape", None)
     if isinstance(wanted, tuple) and not _fits(images.shape[1:], wanted[1:]):
         msg = (
-            f"`{name}` must give batches of images of the model's input shape, {wanted}. "
+            f"`{name}` must yield batches of images with the model's input shape, {wanted}. "
             f"Received: {images.shape}."
         )
         raise ValueError(msg)
@@ -190,7 +191,7 @@ def _check_shape(model: keras.Model, name: str, images: NDArray[Any]) -> None:
 
 def _fits(given: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     if wanted[-1:] == (1,) and len(given) == len(wanted) - 1:
-        given = (*given, 1)  # Keras adds a channel, or takes it away
+        given = (*given, 1)  # Keras adds a missing channel axis, or drops one
     elif given[-1:] == (1,) and len(given) == len(wanted) + 1:
         given = given[:-1]
     return len(given) == len(wanted) and all(
@@ -199,22 +200,22 @@ def _fits(given: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
 
 
 def _check_scaling(model: keras.Model, name: str, images: NDArray[Any]) -> None:
-    """Raise a ValueError if images are scaled already and the model scales too."""
+    """Raise a ValueError if images are already scaled and the model would scale them again."""
     are_images = images.ndim > 2
     if np.issubdtype(images.dtype, np.integer) or not (are_images and scales_inside(model)):
         return
     low, high = float(images.min()), float(images.max())
     if low < 0 or 0 < high <= 1:
         msg = (
-            f"`{name}` must give raw images, 0 to 255, because the model scales inside. "
-            f"Received: values from {low:.3g} to {high:.3g}. Use mode='none' in the data, or leave "
-            "the division of arrays out."
+            f"`{name}` must contain raw images, 0 to 255, because the model scales them. "
+            f"Received: values from {low:.3g} to {high:.3g}. Use mode='none' in the dataset, or "
+            "don't divide the arrays."
         )
         raise ValueError(msg)
 
 
 def _check_class_names(model: keras.Model, name: str, data: Any) -> None:
-    """Raise a ValueError if model and data know the classes by other names, or in another order."""
+    """Raise a ValueError if the data has other class names than the model, or another order."""
     kept, given = class_names_in(model), getattr(data, "class_names", None)
     if kept is not None and given is not None and kept != list(given):
         msg = (
@@ -229,7 +230,7 @@ def _is_one_hot(targets: NDArray[Any]) -> bool:
 
 
 def check_targets(model: keras.Model, name: str, targets: NDArray[Any]) -> None:
-    """Raise a ValueError unless the targets are of the model's classes."""
+    """Raise a ValueError unless the targets match the model's classes."""
     units = model.output_shape[-1]
     one_hot = _is_one_hot(targets)
     if one_hot and targets.shape[1] != units:
@@ -245,14 +246,14 @@ def check_targets(model: keras.Model, name: str, targets: NDArray[Any]) -> None:
         raise ValueError(msg)
     if not one_hot and (targets.min() < 0 or targets.max() > max(1, units - 1)):
         msg = (
-            f"`{name}` must have labels from 0 to {max(1, units - 1)}, as the model has {units} "
-            f"output(s). Received: labels from {targets.min():g} to {targets.max():g}."
+            f"`{name}` must have labels from 0 to {max(1, units - 1)}, because the model has "
+            f"{units} output(s). Received: labels from {targets.min():g} to {targets.max():g}."
         )
         raise ValueError(msg)
 
 
 def _check_form_of_labels(model: keras.Model, name: str, targets: NDArray[Any]) -> None:
-    """Raise a ValueError if the loss wants one-hot labels and there are numbers, or vice versa."""
+    """Raise a ValueError if the loss expects one-hot labels but gets numbers, or vice versa."""
     loss = _plain_name(model.loss)
     if loss.startswith("sparse") and _is_one_hot(targets):
         msg = (
@@ -271,16 +272,16 @@ def _check_form_of_labels(model: keras.Model, name: str, targets: NDArray[Any]) 
 
 
 def _warn_of_order(targets: NDArray[Any]) -> None:
-    """Warn if a batch that is large enough to tell holds one class only, as in a sorted table."""
+    """Warn if a batch of enough images holds one class only, as with a sorted table."""
     if len(targets) >= _ENOUGH and (targets == targets[0]).all():
         warnings.warn(
-            f"All {len(targets)} images of the first batch of `train` are of one class. Unless "
-            "nearly all images are, they must be shuffled: image_dataset(..., shuffle=True).",
+            f"All {len(targets)} images in the first batch of `train` have the same class. Unless "
+            "nearly all images have it, shuffle them: image_dataset(..., shuffle=True).",
             stacklevel=5,
         )
 
 
 def _plain_name(loss: Any) -> str:
-    """Return the name of a loss given as a string, a function or an object, in small letters."""
+    """Return the name of a loss given as a string, a function or an object, in lower case."""
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
     return name.lower()

@@ -1,7 +1,7 @@
-"""Which layers train: set leaf by leaf, and never with a stale train step behind.
+"""Freezing and unfreezing of layers, always with a new train step.
 
-Keras compiles the set of trainable weights into the train step at the first `fit`. A layer frozen
-after that goes on training, without a warning (keras#9550), unless the step is made anew.
+Keras compiles the set of trainable weights into the train step at the first `fit`. A layer that is
+frozen later continues to train, without a warning (keras#9550), unless the step is made again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,27 +24,27 @@ def freeze(
     names: Sequence[str] | None = None,
     blocks: Sequence[str] | None = None,
 ) -> keras.Model:
-    """Stop layers from training; with no argument, all of them.
+    """Freeze layers, or all layers if none are chosen.
 
-    It adds to the present state: layers that are not named stay as they are. A compiled model gets
-    a fresh optimizer of the same settings and a fresh train step; loss and metrics are kept.
+    Layers that aren't chosen keep their state. A compiled model gets a new optimizer with the same
+    settings and a new train step; loss and metrics are kept.
 
     Args:
-        model: The model that is trained, functional or Sequential; models inside it are looked
-            into. Freezing a backbone does not reach the train step of a model around it.
-        first: Number of layers to freeze from the input on, counted as in `model.layers`, with
-            the layers of a nested model in its place.
-        names: Names of the layers to freeze; the name of a nested model means all of it.
+        model: The model that is trained, functional or Sequential. Nested models are searched, too.
+            Freezing a backbone doesn't update the train step of a model around it.
+        first: Number of layers to freeze from the input on, counted as in `model.layers`, where
+            the layers of a nested model count in its place.
+        names: Names of the layers to freeze. The name of a nested model stands for all its layers.
         blocks: Names of the blocks to freeze, from `list_blocks`.
 
     Returns:
         The same model, changed in place.
 
     Raises:
-        TypeError: If blocks are named of a model without a graph, as one that is a class of its
-            own.
-        ValueError: If the model isn't built, a name matches nothing, `first` is larger than the
-            number of layers, or the choice leaves nothing to train.
+        TypeError: If `model` is not a Keras model, or if `blocks` is given for a model without a
+            graph, for example a subclass of `keras.Model`.
+        ValueError: If the model isn't built, if a name matches nothing, if `first` is larger than
+            the number of layers, or if the choice leaves nothing to train.
 
     Example:
         >>> from cnnkit.models import vggnet
@@ -74,31 +74,31 @@ def unfreeze(
     blocks: Sequence[str] | None = None,
     batch_norm: bool = False,
 ) -> keras.Model:
-    """Let layers train again; with no argument, all of them.
+    """Unfreeze layers, or all layers if none are chosen.
 
-    BatchNormalization that has been trained before stays frozen, also where it is part of another
-    layer, unless `batch_norm=True`: with it live, a few batches of new data destroy the statistics
-    that the backbone was trained with. One whose statistics are still at their start has nothing to
-    lose and trains. So name the layers of a head whose BatchNormalization has been trained and
-    frozen since, with `batch_norm=True`.
+    BatchNormalization with trained statistics stays frozen, inside other layers too, unless
+    `batch_norm=True`. Otherwise a few batches of new data would destroy the statistics that the
+    backbone was trained with. BatchNormalization whose statistics still have their initial values
+    is unfrozen. If the BatchNormalization of a head was trained and then frozen, name the layers of
+    the head and pass `batch_norm=True`.
 
     Args:
-        model: The model that is trained, functional or Sequential; models inside it are looked
-            into.
+        model: The model that is trained, functional or Sequential. Nested models are searched, too.
         last: Number of layers to unfreeze, counted from the output.
-        from_layer: Name of the first layer to unfreeze; all after it follow.
-        names: Names of the layers to unfreeze; the name of a nested model means all of it.
+        from_layer: Name of the first layer to unfreeze; all layers after it are unfrozen, too.
+        names: Names of the layers to unfreeze. The name of a nested model stands for all its
+            layers.
         blocks: Names of the blocks to unfreeze, from `list_blocks`.
         batch_norm: If True, unfreeze trained BatchNormalization too.
 
     Returns:
-        The same model, changed in place, with a fresh train step as in `freeze`.
+        The same model, changed in place, with a new train step as in `freeze`.
 
     Raises:
-        TypeError: If blocks are named of a model without a graph, as one that is a class of its
-            own.
-        ValueError: If the model isn't built, a name matches nothing, or `last` is larger than the
-            number of layers.
+        TypeError: If `model` is not a Keras model, or if `blocks` is given for a model without a
+            graph, for example a subclass of `keras.Model`.
+        ValueError: If the model isn't built, if a name matches nothing, or if `last` is larger than
+            the number of layers.
 
     Example:
         >>> from cnnkit.models import vggnet
@@ -125,27 +125,30 @@ def unfreeze(
 
 
 def check_built(model: keras.Model) -> None:
-    """Raise unless it is a model that has its weights."""
+    """Raise an error unless `model` is a built Keras model."""
     if not isinstance(model, keras.Model):
-        msg = f"`model` must be a Keras model. Received: {type(model).__name__}."
+        msg = (
+            f"`model` must be a Keras model. Received: {type(model).__name__}. Pass the model "
+            "itself, not a layer or a file."
+        )
         raise TypeError(msg)
     if not model.built:
         msg = (
-            "`model` must have its weights. Received: a model that is not built. Add a keras.Input "
-            "in front, or call it once."
+            "`model` must be built. Received: a model without weights. Add a keras.Input, or call "
+            "the model once."
         )
         raise ValueError(msg)
 
 
 def _check_leaves_some(leaves: Sequence[Any], chosen: Sequence[Any]) -> None:
-    """Raise a ValueError if all that trains is among the chosen layers."""
+    """Raise a ValueError if the choice includes every layer that trains."""
     frozen = {id(layer) for layer in chosen}
     trains = [layer for layer in leaves if layer.trainable_weights]
     if trains and all(id(layer) in frozen for layer in trains):
         msg = (
-            "A choice of layers to freeze must leave something to train. Received: a choice that "
-            f"holds all {len(trains)} layers that train. Choose fewer, or write `freeze(model)` to "
-            "freeze all and then `unfreeze` some."
+            "The layers to freeze must leave something to train. Received: a choice of all "
+            f"{len(trains)} layers that train. Choose fewer, or freeze all with `freeze(model)` "
+            "and then `unfreeze` some."
         )
         raise ValueError(msg)
 
@@ -155,14 +158,14 @@ def _count(name: str, value: int, leaves: Sequence[Any]) -> int:
     if count > len(leaves):
         msg = (
             f"`{name}` must be at most the number of layers, {len(leaves)}. "
-            f"Received: {name}={value!r}."
+            f"Received: {name}={value!r}. See `model.summary()`."
         )
         raise ValueError(msg)
     return count
 
 
 def _named(model: keras.Model, argument: str, names: Sequence[str] | None) -> list[Any]:
-    """Return the leaves that are called `names` or lie in models called so, in the given order."""
+    """Return the leaves with these names, or in models with these names, in the given order."""
     leaves: dict[str, list[Any]] = {}
     for name, layer in _names_and_leaves(model) if names is not None else ():
         leaves.setdefault(name, []).append(layer)
@@ -172,7 +175,7 @@ def _named(model: keras.Model, argument: str, names: Sequence[str] | None) -> li
 
 
 def _check_no_block(model: keras.Model, argument: str, unknown: Sequence[str]) -> None:
-    """Raise a ValueError if what is no layer is a block."""
+    """Raise a ValueError if an unknown layer name is the name of a block."""
     if unknown and is_graph(model) and unknown[0] in blocks_of(model):
         msg = (
             f"`{argument}` must name layers of the model. Received: {unknown!r}, where "
@@ -182,7 +185,7 @@ def _check_no_block(model: keras.Model, argument: str, unknown: Sequence[str]) -
 
 
 def _in_blocks(model: keras.Model, blocks: Sequence[str] | None) -> list[Any]:
-    """Return the leaves of the blocks that are called so."""
+    """Return the leaves of the blocks with these names."""
     known = blocks_of(model) if blocks is not None else {}
     picked = _picked(known, "blocks", blocks, "blocks of the model", "list_blocks(model)")
     return [layer for layer in picked if hasattr(layer, "trainable")]
@@ -195,7 +198,7 @@ def _picked(
     what: str,
     where: str,
 ) -> list[Any]:
-    """Return all members of the groups that are named."""
+    """Return all members of the named groups."""
     if isinstance(names, str):
         msg = (
             f"`{argument}` must be a list of names. "
@@ -230,18 +233,19 @@ def _is_trained_batch_norm(layer: Any) -> bool:
 
 
 def _parts(leaves: Iterable[Any]) -> list[Any]:
-    """Return leaves and, each behind its own, the layers that they are made of."""
+    """Return the leaves, each followed by the layers inside it."""
     return [part for leaf in leaves for part in parts_of(leaf)]
 
 
 def _set_trainable(model: keras.Model, chosen: Sequence[Any], *, trainable: bool) -> None:
-    """Set the chosen parts, keep all others, and open the models that hold them.
+    """Set `trainable` of the chosen parts only, and unfreeze the models that contain them.
 
-    A frozen model hides the state of its layers, and setting it sets all of them, as does setting
-    a layer that is made of others: so all states are noted first and set again after.
+    A frozen model hides the state of its layers. Setting `trainable` of a model, or of a layer that
+    contains others, also sets it for everything inside. So all states are recorded first and set
+    again afterward.
     """
     optimizer = None
-    if model.compiled:  # made first: where that fails nothing has changed
+    if model.compiled:  # made first, so that an error changes nothing
         optimizer = fresh_optimizer(model)
     parts = _parts(leaf_layers(model))
     states = {id(part): part.trainable for part in parts}
@@ -257,7 +261,7 @@ def _set_trainable(model: keras.Model, chosen: Sequence[Any], *, trainable: bool
 
 
 def _containers(model: keras.Model) -> Iterator[Any]:
-    """Yield a model and, from the outside in, whatever holds layers inside it."""
+    """Yield a model and, from the outside in, everything inside it that contains layers."""
     yield model
     for layer in model.layers:
         inner = model_in(layer)

@@ -1,7 +1,8 @@
-"""A learning rate for each part of a model.
+"""Layer-wise learning rates.
 
-Keras has none: `MultiOptimizer` keeps a rate for each optimizer, which every callback that sets
-"the" rate overwrites (keras#21741). Here one rate is multiplied where it is used.
+Keras has none. `MultiOptimizer` keeps a rate for each optimizer, but a callback that sets the
+learning rate overwrites all of them (keras#21741). Here a single rate is multiplied where it is
+used.
 """
 
 from collections.abc import Mapping
@@ -16,27 +17,27 @@ from cnnkit._keras.layerwise import NOT_ALONE, has_layerwise_rates, with_multipl
 def layerwise_learning_rates(
     optimizer: keras.optimizers.Optimizer, multipliers: Mapping[str, float]
 ) -> keras.optimizers.Optimizer:
-    """Return an optimizer of the same kind and settings with a rate for each part of the model.
+    """Return an optimizer with the same settings and a separate learning rate for each layer.
 
-    Schedules, callbacks that set the rate, weight decay, clipping, averaging and loss scaling work
-    as before: each layer's rate is the optimizer's, at any time, times its own multiplier.
+    At any time, the rate of a layer is the optimizer's rate times the layer's multiplier. So
+    schedules, callbacks that set the rate, weight decay, clipping, averaging and loss scaling work
+    as before.
 
     Args:
-        optimizer: Any optimizer of Keras or a class derived from one; it isn't changed.
-        multipliers: Multiplier of the rate by the name of a layer that trains; 1 where a layer
-            isn't named. Of a layer that is made of others, the innermost that is named counts.
-            `list_blocks` tells the layers of a block, `trainable_summary` which of
-            them train.
+        optimizer: A Keras optimizer, or one of a subclass. It isn't changed.
+        multipliers: Multiplier of the rate, by the name of a layer that trains; 1 for layers that
+            aren't named. If a layer contains other layers, the innermost name counts.
+            `list_blocks` shows the layers of a block, and `trainable_summary` which of them train.
 
     Returns:
-        A fresh optimizer. A model that is saved with it needs `import cnnkit.transfer` before it is
-        loaded, or `compile=False`.
+        A new optimizer. Before you load a model that was saved with it, `import cnnkit.transfer`,
+        or load the model with `compile=False`.
 
     Raises:
-        TypeError: If the optimizer has no rate of its own, as `LossScaleOptimizer`, or several
-            already, or the multipliers are not in a dict.
-        ValueError: If a multiplier is negative. At the first step, if a name belongs to no layer
-            that trains.
+        TypeError: If the optimizer has no rate of its own, such as `LossScaleOptimizer`, if it
+            already has layer-wise rates, or if `multipliers` is not a dict.
+        ValueError: If a multiplier is not a number of at least 0. At the first step, if a name
+            belongs to no layer that trains.
 
     Example:
         >>> import keras
@@ -53,13 +54,13 @@ def layerwise_learning_rates(
     is_one = isinstance(optimizer, keras.optimizers.Optimizer)
     if not is_one or has_layerwise_rates(optimizer) or kind.__name__ in NOT_ALONE:
         msg = (
-            "`optimizer` must be a Keras optimizer with one learning rate of its own, as "
-            f"keras.optimizers.Adam(1e-3). Received: {kind.__name__}."
+            "`optimizer` must be a Keras optimizer with one learning rate of its own. "
+            f"Received: {kind.__name__}. Pass, for example, keras.optimizers.Adam(1e-3)."
         )
         raise TypeError(msg)
     if not isinstance(multipliers, Mapping):
         msg = (
-            "`multipliers` must be a dict from names of layers to numbers. "
+            "`multipliers` must be a dict that maps layer names to numbers. "
             f"Received: {type(multipliers).__name__}."
         )
         raise TypeError(msg)

@@ -17,17 +17,17 @@ from cnnkit._keras.distribution import check_batches, check_distribution
 from cnnkit._keras.optimizers import inner_of
 from cnnkit.transfer._data_checks import batches_of, check_inputs, count_images
 
-_DIVERGED = 4.0  # times the smallest smoothed loss: nothing is learned beyond
-_NOISE = 10  # steps that tell how far the loss of a batch may lie from the next
+_DIVERGED = 4.0  # times the smallest smoothed loss
+_NOISE = 10  # steps that show how much the loss varies between batches
 
 
 class LearningRateScan(NamedTuple):
-    """What `find_learning_rate` has found.
+    """The result of `find_learning_rate`.
 
     Attributes:
-        learning_rates: The rate of each step.
-        losses: The loss of each step's batch.
-        suggestion: A rate to train with.
+        learning_rates: The learning rate of each step.
+        losses: The loss of the batch of each step.
+        suggestion: A learning rate to train with.
     """
 
     learning_rates: NDArray[np.float64]
@@ -45,30 +45,32 @@ def find_learning_rate(
     batch_size: int = 32,
     progress: bool = True,
 ) -> LearningRateScan:
-    """Train with a rate that rises at every step, and suggest one; the model stays as it is.
+    """Suggest a learning rate from a short training run in which the rate rises at every step.
 
-    The range test of Smith, "Cyclical learning rates for training neural networks", 2017,
-    arXiv:1506.01186. Suggested is a rate from the middle of the longest way down, as in fastai's
-    "valley": the steepest place alone is mostly noise. It stops where the loss explodes.
+    This is the range test of Smith, "Cyclical learning rates for training neural networks", 2017,
+    arXiv:1506.01186. The suggested rate lies in the middle of the longest descent of the loss, as
+    in fastai's "valley", because the steepest point alone is mostly noise. The run stops when the
+    loss diverges. The model is the same before and after.
 
     Args:
         model: A compiled model. Its weights, its optimizer and the states of its random layers are
-            restored, bit for bit, and so are the global ones of Python and NumPy.
-        data: Arrays `(images, targets)`, a dataset or a PyDataset, as for `fit`; it is begun again
-            as often as needed.
-        lowest: First rate.
-        highest: Last rate.
-        steps: Batches to train on.
-        batch_size: Images a batch, for arrays.
+            restored bit for bit. So are the global random states of Python and NumPy.
+        data: Arrays `(images, targets)`, a dataset or a PyDataset, as for `fit`. It is repeated as
+            often as needed.
+        lowest: Learning rate of the first step.
+        highest: Learning rate of the last step.
+        steps: Number of steps; each trains on one batch.
+        batch_size: Images per batch, for arrays.
         progress: If True, show a progress bar.
 
     Returns:
-        The rates, the losses and the suggestion; `cnnkit.viz.plot_learning_rate` draws them.
+        The rates, the losses and the suggestion. `cnnkit.viz.plot_learning_rate` draws them.
 
     Raises:
-        ValueError: If the model isn't compiled, all of it is frozen, its optimizer has a schedule
-            in place of a rate, the images don't fit its input or are scaled although it scales
-            inside, the classes are in another order, or the loss is not a number at the first step.
+        ValueError: If the model isn't compiled, if all its layers are frozen, if its optimizer uses
+            a schedule, if the images don't fit the model's input or are already scaled although the
+            model scales them, if the classes are in another order, or if the loss is not a number
+            at the first step.
 
     Example:
         >>> import numpy as np
@@ -125,25 +127,25 @@ def _check_model(model: keras.Model) -> None:
         raise ValueError(msg)
     if not model.trainable_weights:
         msg = (
-            "`model` must have something to train. Received: a model whose layers are all frozen. "
-            "Unfreeze some, with `cnnkit.transfer.unfreeze`."
+            "`model` must have trainable weights. Received: a model whose layers are all frozen. "
+            "Unfreeze some with `cnnkit.transfer.unfreeze`."
         )
         raise ValueError(msg)
     rate = inner_of(model.optimizer).get_config()["learning_rate"]
     if isinstance(rate, dict):  # the configuration of a schedule
         msg = (
-            "`model` must be compiled with a number as learning rate, because the test sets it. "
-            "Received: a schedule. Compile it with any number first."
+            "`model` must be compiled with a number as learning rate, because the range test sets "
+            "the rate. Received: a schedule. Compile the model with any number first."
         )
         raise ValueError(msg)  # noqa: TRY004  # the type is right, its setting isn't
 
 
 @contextmanager
 def _restored(model: keras.Model) -> Iterator[None]:
-    """Give the model another optimizer of the same settings; put back everything at the end."""
+    """Give the model a new optimizer with the same settings, and restore everything at the end."""
     optimizer = model.optimizer
     values = [keras.ops.convert_to_numpy(variable).copy() for variable in model.variables]
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002  # what other code may use
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002  # other code may use them
     renew_train_step(model, fresh_optimizer(model))
     try:
         yield
@@ -156,14 +158,14 @@ def _restored(model: keras.Model) -> Iterator[None]:
 
 
 def _diverged(smooth: NDArray[np.float64]) -> bool:
-    """Tell whether losses have risen beyond their lowest, and beyond the noise of the first."""
+    """Tell whether the loss has risen far above its minimum and above the noise of the start."""
     rise = smooth[-1] - smooth.min()
     far = rise > (_DIVERGED - 1) * abs(smooth.min())
     return bool(len(smooth) > _NOISE and far and smooth[-1] > smooth[:_NOISE].max())
 
 
 def _smooth(losses: NDArray[np.float64], weight: float = 0.9) -> NDArray[np.float64]:
-    """Return the exponential mean of losses, without the bias of its beginning."""
+    """Return the exponential moving average of the losses, with bias correction."""
     mean, smooth = 0.0, np.empty_like(losses)
     for step, loss in enumerate(losses):
         mean = weight * mean + (1 - weight) * loss
@@ -172,10 +174,10 @@ def _smooth(losses: NDArray[np.float64], weight: float = 0.9) -> NDArray[np.floa
 
 
 def _valley(losses: NDArray[np.float64]) -> int:
-    """Return half-way back along the longest decreasing subsequence from its end.
+    """Return the step half-way down the longest decreasing subsequence of the losses.
 
-    Counted back by its own length, as in fastai: a few noisy steps in front, where nothing is
-    learned yet, don't pull it down.
+    As in fastai, half its length is counted back from its end. A few noisy steps at the beginning,
+    where nothing is learned yet, don't move the result.
     """
     lengths = np.ones(len(losses), dtype=int)
     for step in range(1, len(losses)):

@@ -1,4 +1,4 @@
-"""Cutting a model in two, so that the frozen part runs once."""
+"""Splitting a model in two, so that the frozen part needs to run only once."""
 
 from difflib import get_close_matches
 from typing import Any
@@ -11,22 +11,22 @@ from cnnkit.transfer._blocks import blocks_of, cut_points
 
 
 def split_model(model: keras.Model, at: str) -> tuple[keras.Model, keras.Model]:
-    """Cut a model in two behind a layer or a block.
+    """Split a model in two after a layer or a block.
 
-    Both parts share all layers with the model: what trains in a part has trained in the model.
+    Both parts share their layers with the model, so training a part trains the model.
 
     Args:
-        model: A functional or Sequential model; models inside it are looked into.
-        at: Name of the last layer of the first part or, where no layer is called so, of a block
-            of `list_blocks`, or of a model inside. All that follows must come from its output
-            alone.
+        model: A functional or Sequential model. Nested models are searched, too.
+        at: Name of the last layer of the first part. If no layer has this name, it can be the name
+            of a block from `list_blocks` or of a nested model. Everything after it must depend on
+            its output alone.
 
     Returns:
         The part from the inputs to the cut, and the part from the cut to the outputs.
 
     Raises:
-        TypeError: If the model has no graph, as one that is a class of its own.
-        ValueError: If there is no such layer, or the model can't be cut there.
+        TypeError: If the model has no graph, for example a subclass of `keras.Model`.
+        ValueError: If there is no such layer, or if the model can't be cut there.
 
     Example:
         >>> from cnnkit.models import resnet
@@ -43,20 +43,20 @@ def split_model(model: keras.Model, at: str) -> tuple[keras.Model, keras.Model]:
 
 
 def flattened(model: keras.Model) -> keras.Model:
-    """Return the model without models inside: their layers, called one by one."""
+    """Return the model with every nested model replaced by its layers."""
     graph = functional(model)
     if not any(map(is_graph, graph.layers)):
         return graph
 
     def call(layer: Any, *inputs: Any, **options: Any) -> Any:
-        # `call` of a functional model runs its layers one by one, where calling it would nest it.
+        # `call` of a functional model runs its layers one by one; calling the model nests it.
         return (flattened(layer).call if is_graph(layer) else layer)(*inputs, **options)
 
     return keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=call)
 
 
 def _models_inside(model: keras.Model) -> dict[str, str]:
-    """Return the last operation of each model inside, by the model's name."""
+    """Return the name of the last operation of each nested model, by the model's name."""
     inside: dict[str, str] = {}
     for layer in filter(is_graph, functional(model).layers):
         inside |= {**_models_inside(layer), layer.name: flattened(layer).operations[-1].name}
@@ -64,7 +64,7 @@ def _models_inside(model: keras.Model) -> dict[str, str]:
 
 
 def _cut_tensor(model: keras.Model, at: str, inside: dict[str, str]) -> Any:
-    """Return the output of a layer or block, or raise unless the model can be cut there."""
+    """Return the output of a layer or block, or raise a ValueError if no cut is possible there."""
     pieces = list(cut_points(model))
     cuts = {piece[-1].name: x for piece, x in pieces[:-1] if x is not None}
     blocks = {name: layers[-1].name for name, layers in blocks_of(model).items()} | inside
@@ -82,9 +82,9 @@ def _cut_tensor(model: keras.Model, at: str, inside: dict[str, str]) -> Any:
     place = operations.index(name)
     before = [cut for cut in cuts if operations.index(cut) < place][-1:]
     after = [cut for cut in cuts if operations.index(cut) > place][:1]
-    why = "nothing follows" if name == operations[-1] else "others bypass"
+    why = "has nothing after it" if name == operations[-1] else "other connections bypass"
     msg = (
-        f"`at` must be a place that all that follows comes from. Received: at={at!r}, which "
+        f"`at` must name a place that everything after it depends on. Received: at={at!r}, which "
         f"{why}. The nearest such places: {', '.join([*before, *after]) or 'none'}."
     )
     raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""What will train, as a table."""
+"""A table of the layers that train."""
 
 import warnings
 
@@ -11,18 +11,22 @@ from cnnkit.transfer._freezing import check_built
 
 
 def trainable_summary(model: keras.Model) -> pd.DataFrame:
-    """List the layers that hold weights, and whether they will train.
+    """List the layers that have weights, and whether they train.
 
     Args:
-        model: A built functional or Sequential model; models inside it are looked into.
+        model: A built functional or Sequential model. Nested models are searched, too.
 
     Returns:
         A table with a row for each layer with weights: `layer` (its name), `type`, `parameters`
-        and `trainable`. `table.attrs["stale"]` is True, and a warning is given, when the compiled
-        train step does not know this state: `trainable` was set by hand after the first `fit`.
+        and `trainable`. `table.attrs["stale"]` is True if the compiled train step doesn't know this
+        state, because `trainable` was set by hand after the first `fit`.
 
     Raises:
+        TypeError: If `model` is not a Keras model.
         ValueError: If the model isn't built.
+
+    Warns:
+        UserWarning: If the train step is stale.
 
     Example:
         >>> from cnnkit.models import vggnet
@@ -50,7 +54,8 @@ def trainable_summary(model: keras.Model) -> pd.DataFrame:
     if table.attrs["stale"]:
         warnings.warn(
             "The compiled train step is stale: `trainable` was changed after training began, and "
-            "`fit` will ignore it. Use `cnnkit.transfer.freeze` or `unfreeze`, or compile again.",
+            "`fit` will ignore the change. Use `cnnkit.transfer.freeze` or `unfreeze`, or compile "
+            "again.",
             stacklevel=2,
         )
     return table

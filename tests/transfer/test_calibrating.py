@@ -76,7 +76,7 @@ def test_an_overconfident_network_of_digits_is_mended() -> None:
     np.testing.assert_array_equal(before.argmax(axis=1), after.argmax(axis=1))
 
 
-ignored = pytest.mark.filterwarnings("ignore:The temperature ends")  # labels are drawn at random
+ignored = pytest.mark.filterwarnings("ignore:The temperature reached")  # labels are drawn at random
 
 
 @ignored
@@ -198,22 +198,22 @@ def test_a_model_that_ends_with_logits_is_refused() -> None:
     """There is no softmax to stand in front of."""
     with pytest.raises(
         ValueError,
-        match=r"`model` must end with a softmax or with one sigmoid unit\. Received: a model with "
-        r"'end' at its end\. Add keras\.layers\.Softmax behind logits\.",
+        match=r"`model` must end with a softmax or with one sigmoid unit\. Received: a model that "
+        r"ends with 'end'\. Add keras\.layers\.Softmax after the logits\.",
     ):
         calibrate(passing_on(3, "linear"), drawn(3, 1))
 
 
 def test_labels_beside_each_other_are_refused() -> None:
     """Several sigmoid units answer several questions, and one number doesn't mend them all."""
-    with pytest.raises(ValueError, match=r"Received: a model with 3 sigmoid units\."):
+    with pytest.raises(ValueError, match=r"Received: a model that ends with 3 sigmoid units\."):
         calibrate(passing_on(3, "sigmoid"), drawn(3, 1))
 
 
 def test_a_classifier_inside_is_told() -> None:
     """A softmax behind a softmax is no advice."""
     model = keras.Sequential([keras.Input((3,)), layers.Rescaling(2.0), passing_on(3, "softmax")])
-    with pytest.raises(ValueError, match=r"the model '.*' at its end\. Calibrate that one\."):
+    with pytest.raises(ValueError, match=r"ends with the nested model '.*'\. Calibrate the n"):
         calibrate(model, drawn(3, 1))
 
 
@@ -250,7 +250,7 @@ def test_sample_weights_are_refused(shared_classifier, data) -> None:
     import tensorflow as tf
 
     weighted = tf.data.Dataset.from_tensor_slices((*data, np.ones(12))).batch(4)
-    with pytest.raises(ValueError, match=r"`validation` must give images and targets and nothing"):
+    with pytest.raises(ValueError, match=r"`validation` must yield images and targets only"):
         calibrate(shared_classifier, weighted)
 
 
@@ -284,14 +284,14 @@ def test_classes_in_another_order_are_refused(backbone, data) -> None:
 
 def test_scaled_images_are_refused_for_a_model_that_scales_inside(shared_classifier, data) -> None:
     """What the network makes of nearly black images says nothing of it."""
-    with pytest.raises(ValueError, match=r"^`validation` must give raw images, 0 to 255"):
+    with pytest.raises(ValueError, match=r"^`validation` must contain raw images, 0 to 255"):
         calibrate(shared_classifier, ((data[0] / 255).astype("float32"), data[1]))
 
 
 def test_labels_that_have_nothing_to_do_with_the_predictions_are_warned_of() -> None:
     """The best temperature is without end, as all classes are equally likely."""
     logits, targets = drawn(3, 1.0, 300)
-    with pytest.warns(UserWarning, match="The temperature ends at its highest, 20") as caught:
+    with pytest.warns(UserWarning, match="The temperature reached its upper bound, 20") as caught:
         calibrate(passing_on(3), (logits, (targets + 1) % 3))
     assert __file__ == caught[0].filename
 

@@ -137,7 +137,7 @@ def test_a_backbone_that_ends_with_a_softmax_layer_is_refused(backbone) -> None:
 
 def test_an_unbuilt_backbone_is_refused() -> None:
     """Without an input nothing can be put in front."""
-    with pytest.raises(ValueError, match=r"`backbone` must know its input.*Add an Input"):
+    with pytest.raises(ValueError, match=r"`backbone` must be built.*Add a keras.Input"):
         build_classifier(keras.Sequential([keras.layers.Conv2D(4, 3)]), 3, mode="none")
 
 
@@ -155,7 +155,9 @@ def test_class_names_may_be_an_array(backbone) -> None:
 @pytest.mark.parametrize("given", [keras.applications.MobileNetV2, "MobileNetV2"])
 def test_what_is_no_model_is_refused(given) -> None:
     """The brackets are easily forgotten."""
-    with pytest.raises(TypeError, match=r"^`backbone` must be a Keras model, as MobileNetV2\(incl"):
+    with pytest.raises(
+        TypeError, match=r"^`backbone` must be a Keras model, such as MobileNetV2\("
+    ):
         build_classifier(given, 3)
 
 

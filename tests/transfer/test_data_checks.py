@@ -24,8 +24,8 @@ def test_scaled_data_is_refused_for_a_model_that_scales_inside(
 
     with pytest.raises(
         ValueError,
-        match=r"`train` must give raw images, 0 to 255.*Use mode='none' in the data, or leave the "
-        r"division of arrays out\.$",
+        match=r"`train` must contain raw images, 0 to 255.*Use mode='none' in the dataset, or "
+        r"don't divide the arrays\.$",
     ):
         fine_tune(shared_classifier, scaled, data, head_epochs=1, epochs=1)
 
@@ -150,7 +150,7 @@ def test_images_of_another_size_are_refused(shared_classifier, data) -> None:
     wrong = data[0][:, :7], data[1]
     with pytest.raises(
         ValueError,
-        match=r"^`validation` must give batches of images of the model's input shape, "
+        match=r"^`validation` must yield batches of images with the model's input shape, "
         r"\(None, 8, 8, 3\)\. Received: \(12, 7, 8, 3\)\.$",
     ):
         fine_tune(shared_classifier, data, wrong, head_epochs=1, epochs=1)
@@ -159,7 +159,9 @@ def test_images_of_another_size_are_refused(shared_classifier, data) -> None:
 def test_a_dataset_of_single_images_is_refused(shared_classifier, data) -> None:
     """`.unbatch()` leaves images without the axis of the batch."""
     dataset = image_dataset((data[0], data[1].argmax(axis=1))).unbatch()
-    with pytest.raises(ValueError, match=r"^`train` must give batches of .* Received: \(8, 8, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"^`train` must yield batches of .* Received: \(8, 8, 3\)"
+    ):
         fine_tune(shared_classifier, dataset, data, head_epochs=1, epochs=1)
 
 
@@ -181,7 +183,9 @@ def test_a_channel_that_keras_adds_may_be_left_out(shape, side, data) -> None:
 def test_images_without_labels_are_refused(shared_classifier, data) -> None:
     """The second image would be taken for the labels."""
     alone = image_dataset((data[0], data[1].argmax(axis=1)), label_mode=None)
-    with pytest.raises(ValueError, match=r"^`train` must give images and targets\. Received: imag"):
+    with pytest.raises(
+        ValueError, match=r"^`train` must yield images and targets\. Received: imag"
+    ):
         fine_tune(shared_classifier, alone, data, head_epochs=1, epochs=1)
 
 
@@ -279,7 +283,7 @@ def test_sorted_training_data_are_warned_of(shuffle, recwarn) -> None:
     model = build_classifier(backbone, 2, mode="none")
     fine_tune(model, train, image_dataset(pair), **HEAD)
     told = [
-        w for w in recwarn if "of the first batch of `train` are of one class" in str(w.message)
+        w for w in recwarn if "in the first batch of `train` have the same class" in str(w.message)
     ]
 
     assert ([] if shuffle else [__file__]) == [warning.filename for warning in told]

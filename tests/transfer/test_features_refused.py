@@ -130,7 +130,7 @@ def test_sample_weights_are_not_kept(frozen, data) -> None:
     import tensorflow as tf
 
     weighted = tf.data.Dataset.from_tensor_slices((*data, np.ones(12))).batch(4)
-    with pytest.raises(ValueError, match=r"`data` must give images and targets and nothing else"):
+    with pytest.raises(ValueError, match=r"`data` must yield images and targets only"):
         cache_features(frozen, weighted, fixed=True, progress=False)
 
 

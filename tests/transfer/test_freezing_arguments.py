@@ -84,9 +84,8 @@ def test_a_choice_that_leaves_nothing_to_train_is_refused(choice, classifier) ->
         choice = {"blocks": list_blocks(classifier)["name"].tolist()}
     with pytest.raises(
         ValueError,
-        match=r"must leave something to train\. Received: a choice that holds all 5 layers that "
-        r"train\. Choose fewer, or write `freeze\(model\)` to freeze all and then `unfreeze` "
-        r"some\.$",
+        match=r"must leave something to train\. Received: a choice of all 5 layers that train\. "
+        r"Choose fewer, or freeze all with `freeze\(model\)` and then `unfreeze` some\.$",
     ):
         freeze(classifier, **choice)
 
@@ -105,8 +104,8 @@ def test_a_model_without_weights_is_refused(function) -> None:
     """Nothing is known of its layers yet."""
     model = keras.Sequential([keras.layers.Dense(3)])
     text = (
-        r"^`model` must have its weights\. Received: a model that is not built\. Add a "
-        r"keras\.Input in front, or call it once\.$"
+        r"^`model` must be built\. Received: a model without weights\. Add a keras\.Input, or "
+        r"call the model once\.$"
     )
     with pytest.raises(ValueError, match=text):
         function(model)

@@ -276,7 +276,7 @@ def test_a_negative_multiplier_is_refused(factor) -> None:
 def test_multipliers_are_a_dict_of_numbers_of_any_type() -> None:
     """NumPy's are numbers, too."""
     layerwise_learning_rates(optimizers.SGD(), {"slow": np.float32(0.1)})
-    with pytest.raises(TypeError, match=r"^`multipliers` must be a dict from names of .*: list\.$"):
+    with pytest.raises(TypeError, match=r"^`multipliers` must be a dict that maps .*: list\.$"):
         layerwise_learning_rates(optimizers.SGD(), [("slow", 0.1)])
 
 

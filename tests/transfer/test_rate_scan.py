@@ -297,7 +297,7 @@ def test_what_gives_its_batches_once_is_refused() -> None:
     """The scan begins it again."""
     images, targets = digits()
     once = ((images[n : n + 8], targets[n : n + 8]) for n in range(0, 80, 8))
-    with pytest.raises(ValueError, match=r"`data` must give its batches as often as asked\."):
+    with pytest.raises(ValueError, match=r"`data` must be iterable more than once\."):
         scan(classifier(), once)
 
 
@@ -330,7 +330,7 @@ def test_a_schedule_is_refused() -> None:
     with pytest.raises(
         ValueError,
         match=r"`model` must be compiled with a number as learning rate.*Received: a schedule\. "
-        r"Compile it with any number first\.",
+        r"Compile the model with any number first\.",
     ):
         scan(model)
 
@@ -368,9 +368,7 @@ def test_a_frozen_model_is_refused() -> None:
     """Whatever the rate, its loss would stay the same."""
     model = classifier()
     freeze(model)
-    with pytest.raises(
-        ValueError, match=r"^`model` must have something to train\. Received: a mod"
-    ):
+    with pytest.raises(ValueError, match=r"^`model` must have trainable weights\. Received: a mod"):
         scan(model)
 
 
@@ -380,7 +378,7 @@ def test_images_alone_are_refused() -> None:
 
     with pytest.raises(ValueError, match=r"^`data` must be a pair of arrays"):
         scan(classifier(), digits()[0])
-    with pytest.raises(ValueError, match=r"^`data` must give images and targets\."):
+    with pytest.raises(ValueError, match=r"^`data` must yield images and targets\."):
         scan(classifier(), tf.data.Dataset.from_tensor_slices(digits()[0]).batch(32))
 
 
@@ -429,5 +427,7 @@ def test_a_model_of_two_inputs_and_outputs_is_taken() -> None:
 
 def test_images_that_do_not_fit_are_refused() -> None:
     """Keras would speak of a layer in the middle."""
-    with pytest.raises(ValueError, match=r"^`data` must give batches of images of the model's inp"):
+    with pytest.raises(
+        ValueError, match=r"^`data` must yield batches of images with the model's i"
+    ):
         scan(classifier(), (digits()[0][:, :63], digits()[1]))

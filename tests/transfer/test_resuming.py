@@ -66,18 +66,18 @@ def run(
     model = build_classifier(keras.Model(inputs, x), 3, dropout=0, mode="auto")
     images = generator.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
     data = tf.data.Dataset.from_tensor_slices((images, np.eye(3)[np.arange(8) % 3]))
-    train = data.batch(4)
-    if shuffle:
+    train, validation = data.batch(4), data.batch(8)
+    if shuffle:  # with datasets whose features may be kept
         done = len(rows(folder)) if (folder / "log.csv").exists() else 0
-        train = image_dataset(
-            (images, np.arange(8) % 3), batch_size=4, shuffle=True, seed=0, initial_epoch=done
-        )
+        pair = images, np.arange(8) % 3
+        train = image_dataset(pair, batch_size=4, shuffle=True, seed=0, initial_epoch=done)
+        validation = image_dataset(pair, batch_size=8)
     log = keras.callbacks.CSVLogger(folder / "log.csv", append=True)
     backups = keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=double)
     counts = {"head_epochs": HEAD_EPOCHS, "epochs": EPOCHS, "verbose": 0}
     watching = [log, backups, *callbacks]
     try:
-        return fine_tune(model, train, data.batch(8), **counts | options, callbacks=watching)
+        return fine_tune(model, train, validation, **counts | options, callbacks=watching)
     finally:
         log.csv_file.close()
 

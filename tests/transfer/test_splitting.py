@@ -105,8 +105,8 @@ def test_a_place_that_others_bypass_is_refused() -> None:
     model = small_resnet()
     with pytest.raises(
         ValueError,
-        match=r"`at` must be a place that all that follows comes from\. Received: "
-        r"at='conv3_block1_1_conv', which others bypass\. The nearest such places: "
+        match=r"`at` must name a place that everything after it depends on\. Received: "
+        r"at='conv3_block1_1_conv', which other connections bypass\. The nearest such places: "
         r"conv2_block2_out, conv3_block1_add\.",
     ):
         split_model(model, "conv3_block1_1_conv")
@@ -126,7 +126,7 @@ def test_the_last_layer_leaves_nothing_to_cut_off(classifier) -> None:
     """Behind the output there is no second half."""
     with pytest.raises(
         ValueError,
-        match=r"`at` must be a place .*, which nothing follows\. The nearest such places",
+        match=r"`at` must name a place .*, which has nothing after it\. The nearest such places",
     ):
         split_model(classifier, "head_predictions")
 
