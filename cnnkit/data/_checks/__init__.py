@@ -1,4 +1,4 @@
-"""What is wrong with the images of a table, and what they share with others.
+"""Checks of the images of a table: damage, copies, leaks and label errors.
 
-It uses `_tables` and `_files`.
+This package uses `_tables` and `_files`.
 """

@@ -1,4 +1,4 @@
-"""What is wrong with the images of a table, before it is trained on."""
+"""Checks of the images of a table before training."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from cnnkit.data._files.parallel import parallel_map
 from cnnkit.data._tables.tables import check_table, check_unique_index
 from cnnkit.exceptions import ImageReadError
 
-# problem -> severity; worst first
+# problem -> severity, the worst first
 _PROBLEMS = {
     "unreadable": "error",
     "not an image": "error",
@@ -34,7 +34,7 @@ _PROBLEMS = {
     "extreme aspect ratio": "note",
 }
 _SEVERITIES = tuple(dict.fromkeys(_PROBLEMS.values()))
-_TINY = 32  # pixels; what ImageNet backbones make one pixel of
+_TINY = 32  # pixels; ImageNet backbones reduce them to one
 _EXTREME = 4  # long side over short side
 _MODES = {
     "1": "black and white",
@@ -62,7 +62,7 @@ class _Inspected(NamedTuple):
 
 
 class _Header(NamedTuple):
-    """What an image file says of itself."""
+    """The properties that an image file declares."""
 
     suffix: str
     form: str
@@ -83,31 +83,35 @@ def check_images(
     workers: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Look at every image of a table and return what is wrong with it.
+    """Check every image of a table and return the problems found.
 
-    Problems are of four severities. `"error"`: a file that can't be read, isn't an image, is
-    damaged, or has the same bytes as one of another class. `"copy"`: a file that has the same bytes
-    as one further up. `"likeness"`: an image that looks nearly the same as another one: resized,
-    compressed again or a little brighter. `"note"`: what `read_image` reads well, but other
-    programs may not, or what may be a mistake: an image of nearly one gray, an extension that is
-    wrong for the content, an EXIF orientation, several frames, another mode than RGB (CMYK,
-    transparency, palette, 16-bit gray, gray), less than 32 pixels, or a side more than four times
-    as long as the other.
+    A problem has one of four severities:
 
-    Looks are compared by a perceptual hash. It is made for photos: drawn symbols, such as scanned
-    digits, look alike to it. Any two images are compared, so the time grows with the square of
+    - `"error"`: The file can't be read, is not an image, is damaged, or has the same bytes as a
+      file of another class.
+    - `"copy"`: The file has the same bytes as an earlier one.
+    - `"likeness"`: The image looks nearly the same as another one, which may be resized,
+      recompressed or a little brighter.
+    - `"note"`: `read_image` reads the file, but other programs may not, or it may be a mistake: an
+      image of nearly a single gray level, an extension that does not match the content, an EXIF
+      orientation, several frames, a mode other than RGB (CMYK, transparency, palette, 16-bit gray,
+      gray), a side shorter than 32 pixels, or a side more than four times as long as the other.
+
+    Images are compared by a perceptual hash. It is made for photos: drawn symbols, such as scanned
+    digits, look alike to it. Every pair of images is compared, so the time grows with the square of
     their number.
 
     Args:
-        table: A table as `list_images` gives it, labelled or not. Its index must be unique.
+        table: A table as returned by `list_images`, labelled or not. Its index must be unique.
         near_duplicates: If False, only files with the same bytes are copies.
-        workers: Threads; the number of processors by default.
+        workers: The number of threads. By default, the number of processors.
         progress: If True, show a progress bar.
 
     Returns:
-        A DataFrame with a row for each problem, the worst first, and the index of the image:
-        `problem` and `severity` (ordered Categoricals), `explanation`, `same_as` (the first file
-        of its like, or of its like in another class; or None) and `file_paths`.
+        A DataFrame with a row for each problem, the worst first, indexed by the image's index in
+        the table: `problem` and `severity` (ordered Categoricals), `explanation`, `same_as` (the
+        first file that is the same or looks the same, for conflicts the first one in another class;
+        or None) and `file_paths`.
 
     Raises:
         ValueError: If the table has no column `file_paths` or its index is not unique.
@@ -152,7 +156,7 @@ def _inspect(path: str) -> _Inspected:
         if (explanation := look(header))
     ]
     if looks is None:
-        findings.append(_Finding("blank", "nearly all of one gray"))
+        findings.append(_Finding("blank", "nearly a single gray level"))
     return _Inspected(findings, looks)
 
 
@@ -178,7 +182,7 @@ def _read_header(path: str) -> _Header:
 
 
 def _frames(image: Image.Image) -> int:
-    """Count the frames; a damaged one behind the first is nobody's concern."""
+    """Count the frames. Damage after the first frame does not matter, as only that one is read."""
     try:
         return getattr(image, "n_frames", 1)
     except DECODING_ERRORS:
@@ -195,8 +199,8 @@ def _unusual_mode(header: _Header) -> str:
 
 
 def _several_frames(header: _Header) -> str:
-    several = header.frames > 1 and header.form != "MPO"  # a camera's preview is no frame
-    return f"{header.frames} frames, the first is read" if several else ""
+    several = header.frames > 1 and header.form != "MPO"  # a camera's preview is not a frame
+    return f"{header.frames} frames, of which the first is read" if several else ""
 
 
 def _extreme_aspect(header: _Header) -> str:
@@ -215,7 +219,7 @@ _LOOKS_AT_HEADER: dict[str, Callable[[_Header], str | bool]] = {
 
 
 def _copies(table: pd.DataFrame, codes: Codes, groups: Codes) -> Iterator[tuple[int, _Finding]]:
-    """Yield what stands twice: by its bytes, and of each such set one by its looks."""
+    """Yield the copies by their bytes, then those by their looks among distinct files."""
     paths = list(table["file_paths"])
     names = list(table.get("target_names", [None] * len(table)))
     first_of_code = set(np.unique(codes, return_index=True)[1].tolist())
@@ -233,7 +237,7 @@ def _copies(table: pd.DataFrame, codes: Codes, groups: Codes) -> Iterator[tuple[
 
 
 def _pairs(rows: list[int], names: list[str | None]) -> Iterator[tuple[int, int]]:
-    """Yield each row with the first of another class, or else each but the first with the first."""
+    """Pair each row with the first of another class, or, in one class, with the first row."""
     first = rows[0]
     other_class = next((row for row in rows if names[row] != names[first]), None)
     for row in rows:

@@ -1,4 +1,4 @@
-"""Which files are copies of each other, byte by byte or by their looks."""
+"""Which files are copies of each other, by their bytes or by what the images look like."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,19 +15,19 @@ from cnnkit.exceptions import ImageReadError
 
 Codes = NDArray[np.intp]
 
-# Of 255 bits. `nox -s bench -- near_duplicates` shows what this finds and what it mistakes.
+# Of 255 bits. `nox -s bench -- near_duplicates` shows how many copies this finds and misses.
 NEAR = 56
 _BLOCK = 256
 
 
 def looks_of(path: str) -> NDArray[np.int8] | None:
-    """Return 255 signs that tell how an image looks, or None for a blank one.
+    """Return 255 signs that describe what an image looks like, or None for a blank image.
 
     They are the signs of the lowest frequencies of the discrete cosine transform of the 32x32
-    gray image, its mean left out (the perceptual hash of Zauner, "Implementation and benchmarking
-    of perceptual image hash functions", 2010, with more bits and without the median: the 64 bits
-    of the usual libraries take strangers for copies). They stay when an image is resized,
-    compressed again or made brighter.
+    gray image, without its mean. This is the perceptual hash of Zauner, "Implementation and
+    benchmarking of perceptual image hash functions", 2010, with more bits and without the median:
+    with 64 bits, as common libraries use, unrelated images count as copies. The signs hardly change
+    when an image is resized, recompressed or made brighter.
 
     Raises:
         ImageReadError: If the file can't be read.
@@ -40,7 +40,7 @@ def looks_of(path: str) -> NDArray[np.int8] | None:
 
 
 def identical(paths: Sequence[str], workers: int | None, progress: bool) -> Codes:
-    """Return a number for each file, the same for files with the same bytes."""
+    """Return a number for each file, equal for files with the same bytes."""
     sizes = pd.Series([_size(path) for path in paths], dtype="int64")
     shared = np.flatnonzero(sizes.duplicated(keep=False) & (sizes >= 0)).tolist()
     marks = np.array([str(place) for place in range(len(paths))], dtype=object)
@@ -50,10 +50,10 @@ def identical(paths: Sequence[str], workers: int | None, progress: bool) -> Code
 
 
 def similar(looks: Iterable[NDArray[np.int8] | None], codes: Codes) -> Codes:
-    """Return a number for each image, the same for images that look alike or have one code.
+    """Return a number for each image, equal for images that look alike or have the same code.
 
-    Two images look alike if at most `NEAR` of their signs differ; what looks like one of a group
-    belongs to the group. Images without looks are like their identical copies only.
+    Two images look alike if at most `NEAR` of their signs differ. An image that looks like any
+    member of a group belongs to the group. Images without signs only match identical copies.
     """
     table = pd.DataFrame({"code": codes, "looks": pd.Series(list(looks), dtype=object)})
     known = table.dropna().drop_duplicates("code")
@@ -67,11 +67,11 @@ def similar(looks: Iterable[NDArray[np.int8] | None], codes: Codes) -> Codes:
 def _groups(signs: NDArray[np.int8]) -> Codes:
     """Return for each row the first row of its group.
 
-    Rows take the smallest number among those that they are near to, until nothing changes. That
-    needs memory for a block of pairs only, where a list of all pairs may be too long.
+    Every row takes the smallest number among its near rows, until nothing changes. This needs
+    memory for one block of pairs only, where a list of all pairs may not fit.
     """
     signs = signs.astype(np.float32)
-    least = signs.shape[1] - 2 * NEAR  # a product of signs counts those that agree, less the others
+    least = signs.shape[1] - 2 * NEAR  # the product is the number of equal signs minus the others
     groups = np.arange(len(signs))
     before = np.full_like(groups, -1)
     while (groups != before).any():
@@ -84,7 +84,7 @@ def _groups(signs: NDArray[np.int8]) -> Codes:
 
 
 def members(groups: Codes) -> Iterator[list[int]]:
-    """Yield the rows of each group that has more than one."""
+    """Yield the rows of each group with more than one row."""
     rows = pd.Series(np.arange(len(groups)))[np.bincount(groups)[groups] > 1]
     for _, shared in rows.groupby(groups[rows], sort=True):
         yield shared.tolist()
@@ -93,7 +93,7 @@ def members(groups: Codes) -> Iterator[list[int]]:
 def copies(
     paths: Sequence[str], *, near: bool, workers: int | None, progress: bool
 ) -> tuple[Codes, Codes]:
-    """Return `identical` numbers and, with `near`, `similar` ones; else the former twice."""
+    """Return the numbers of `identical` and, with `near`, of `similar`; else the former twice."""
     codes = identical(paths, workers, progress)
     if not near:
         return codes, codes
@@ -102,7 +102,7 @@ def copies(
 
 
 def _looks_if_readable(path: str) -> NDArray[np.int8] | None:
-    """Return `looks_of` a file, or None if it can't be read."""
+    """Return `looks_of` for a file, or None if the file can't be read."""
     try:
         return looks_of(path)
     except ImageReadError:

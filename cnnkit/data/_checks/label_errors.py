@@ -1,4 +1,4 @@
-"""Labels that a model which has not seen them contradicts."""
+"""Labels that contradict the predictions of a model that was trained without them."""
 
 import numpy as np
 import pandas as pd
@@ -8,29 +8,30 @@ from cnnkit.data._tables.tables import check_table, class_names_of
 
 
 def find_label_errors(table: pd.DataFrame, probabilities: ArrayLike) -> pd.DataFrame:
-    """Find images whose label their predicted probabilities contradict.
+    """Find images whose labels contradict the predicted probabilities.
 
-    The predictions must come from models that were trained without the image ("out of fold"), as
-    scikit-learn's `cross_val_predict(…, method="predict_proba")` gives them; a model believes the
-    labels that it was trained on. What is found is to be looked at, not to be dropped unseen.
+    The predictions must be out-of-fold: they must come from models that were trained without the
+    image, as with scikit-learn's `cross_val_predict(…, method="predict_proba")`, because a model
+    tends to confirm the labels that it was trained on. Look at the images before you drop any.
 
-    The most suspicious image is the one whose label has the lowest probability: the
+    The most suspicious image is the one whose label has the lowest probability. This is the
     "self-confidence" of Northcutt, Jiang and Chuang, "Confident Learning", JAIR 70, 2021.
 
     Args:
-        table: A labelled table as `list_images` gives it.
-        probabilities: `(images, classes)` in 0..1, rows in the order of the table, columns in the
-            order of the classes' numbers; or a DataFrame with the index of the table and a column
-            for each class, named like it or as `predict_images` names them. Each row sums to 1.
+        table: A labelled table as returned by `list_images`.
+        probabilities: Probabilities `(images, classes)` in 0..1. Rows are in the order of the
+            table, columns in the order of the class numbers, and each row sums to 1. Or a DataFrame
+            with the index of the table and a column for each class, named after the class or as in
+            the output of `predict_images`.
 
     Returns:
         The rows of the table for which another class is more probable than the label, the most
-        suspicious first, with three columns more: `label_probability`, `suggested_names` (a
-        Categorical of the same classes) and `suggested_probability`.
+        suspicious first, with three additional columns: `label_probability`, `suggested_names` (a
+        Categorical with the same classes) and `suggested_probability`.
 
     Raises:
-        ValueError: If the table is not labelled, or the probabilities have the wrong shape, aren't
-            finite or don't sum to 1.
+        ValueError: If the table is not labelled, or the probabilities have the wrong shape, are
+            not finite or do not sum to 1.
 
     Example:
         >>> import pandas as pd
@@ -64,13 +65,13 @@ def find_label_errors(table: pd.DataFrame, probabilities: ArrayLike) -> pd.DataF
 def _columns_of(
     probabilities: pd.DataFrame, index: pd.Index, class_names: list[str]
 ) -> pd.DataFrame:
-    """Return the columns of the classes, by whichever of the two names they have."""
+    """Return the columns of the classes, by either of the two naming schemes."""
     for columns in (class_names, [f"probability_{name}" for name in class_names]):
         if set(columns) <= set(probabilities) and probabilities.index.equals(index):
             return probabilities[columns]
     msg = (
         "`probabilities` must be an array, or a DataFrame with the index of the table and a column "
-        "for each class, named like it or probability_<class> (as `predict_images` gives them). "
+        "for each class, named <class> or probability_<class> (as by `predict_images`). "
         f"Received: the columns {list(probabilities.columns)} for the classes {class_names}."
     )
     raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""Images that stand in more than one part of a split."""
+"""Images that are in more than one part of a split."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -20,26 +20,26 @@ def find_leaks(
     workers: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Find images that stand in more than one part of a split.
+    """Find images that are in more than one part of a split.
 
-    What a model has learned by heart in `train` says nothing when it is met again in `test`. Copies
-    are found as in `check_images`. `split_table(…, groups="near-duplicates")` makes splits without
-    them.
+    A test image that the model has memorized from `train` says nothing about new images. Copies are
+    found as in `check_images`. `split_table(…, groups="near-duplicates")` makes splits without
+    leaks.
 
     Args:
         split: A `Split` of tables.
         near_duplicates: If False, only files with the same bytes count.
-        workers: Threads; the number of processors by default.
+        workers: The number of threads. By default, the number of processors.
         progress: If True, show a progress bar.
 
     Returns:
-        A DataFrame with a row for each image and each later part that has a copy of it, and the
-        index of the image in its part: `part`, `other_part`, `kind` ("the same bytes" or "looks
-        nearly the same"), `file_paths` and `other_path`.
+        A DataFrame with a row for each image and each later part that contains a copy of it,
+        indexed by the image's index in its part: `part`, `other_part`, `kind` ("the same bytes" or
+        "looks nearly the same"), `file_paths` and `other_path`.
 
     Raises:
-        TypeError: If `split` isn't made of three parts.
-        ValueError: If a part is no table of images, or its index is not unique.
+        TypeError: If `split` does not have three parts.
+        ValueError: If a part is not a table of images, or its index is not unique.
 
     Example:
         >>> from pathlib import Path
@@ -59,7 +59,7 @@ def find_leaks(
     if not isinstance(parts_given, tuple) or len(parts_given) != len(PARTS):
         msg = (
             "`split` must be a Split of three tables. "
-            f"Received: {type(split).__name__}. Split(train, validation, test) makes one."
+            f"Received: {type(split).__name__}. Call Split(train, validation, test) to make one."
         )
         raise TypeError(msg)
     for table in split:
@@ -82,7 +82,7 @@ def _kind(codes: Codes, row: int, other: int) -> str:
 
 
 def _pairs(codes: Codes, groups: Codes, parts: Codes) -> Iterator[tuple[int, int]]:
-    """Yield each image beside its first copy in each later part; the same bytes go first."""
+    """Pair each image with its first copy in each later part, preferably one with equal bytes."""
     for rows in members(groups):
         for part, later in combinations(sorted(set(parts[rows].tolist())), 2):
             others = [other for other in rows if parts[other] == later]

@@ -1,4 +1,4 @@
-"""One image file: its kind, its pixels, their size; and the same work on many files.
+"""Reading one image file: its format, its pixels and their size. Also a parallel map over files.
 
-It uses Pillow, OpenCV, `preprocess` and `_foundation`.
+This package uses Pillow, OpenCV, `preprocess` and `_foundation`.
 """

@@ -1,4 +1,4 @@
-"""From an open file to pixels: Pillow for every kind, OpenCV where it gives the same and sooner."""
+"""From an open file to pixels: with Pillow, or with OpenCV where it is faster and equivalent."""
 
 import math
 import os
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-# What Pillow's plugins raise for damaged files.
+# The exceptions that Pillow's plugins raise for damaged files.
 DECODING_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, RuntimeError),
     *(IndexError, KeyError, TypeError, AssertionError),
@@ -34,12 +34,16 @@ _TURNS = {
     8: (True, True, False),
 }
 _START, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not stuffing, restart or fill
-# Start-of-frame segments; from the fourth on hierarchical, lossless or of arithmetic coding.
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # no stuffed, restart or fill bytes
+# Start-of-frame segments. From the fourth on: lossless, hierarchical or arithmetic coding.
 _FRAMES = {bytes((0xFF, 0xC0 + kind)) for kind in range(16) if kind not in (4, 8, 12)}
 _LAST_USUAL_FRAME = 0xC2
 _LARGE, _MOST_PIXELS_A_BYTE = 2**24, 2000
-_UNUSUAL = (b"Exif\0", b"http:", b"MPF\0")  # EXIF and XMP hold an orientation, MPF more images
+_UNUSUAL = (
+    b"Exif\0",
+    b"http:",
+    b"MPF\0",
+)  # EXIF and XMP may have an orientation, MPF has more images
 _REDUCED = {
     1: cv2.IMREAD_COLOR_RGB,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -49,7 +53,7 @@ _REDUCED = {
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 is upright, and what broken EXIF data mean."""
+    """Return the EXIF orientation, 1 to 8. It is 1, upright, if the EXIF data are broken."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except DECODING_ERRORS:
@@ -58,12 +62,12 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def turns_of(image: Image.Image) -> tuple[bool, bool, bool]:
-    """Return what makes the stored pixels upright: swap axes, reverse rows, reverse columns."""
+    """Return how to make the stored pixels upright: swap axes, reverse rows, reverse columns."""
     return _TURNS[orientation_of(image)]
 
 
 def upright(pixels: NDArray[np.uint8], turns: tuple[bool, bool, bool]) -> NDArray[np.uint8]:
-    """Turn and mirror pixels as they are stored."""
+    """Return stored pixels rotated and mirrored so that they are upright."""
     swap, rows, columns = turns
     if swap:
         pixels = pixels.swapaxes(0, 1)
@@ -71,13 +75,13 @@ def upright(pixels: NDArray[np.uint8], turns: tuple[bool, bool, bool]) -> NDArra
 
 
 class Opened(NamedTuple):
-    """An image file whose header is read.
+    """An image file whose header has been read.
 
     Attributes:
-        size: Height and width as they are stored.
-        turns: What makes it upright, as `upright` takes it.
-        decode: Gives the stored pixels `(height, width, 3)`, of a JPEG up to so many times smaller
-            as asked, 1, 2, 4 or 8, which is faster.
+        size: The stored height and width.
+        turns: How to make the image upright; the argument of `upright`.
+        decode: A function that returns the stored pixels `(height, width, 3)`. Its argument is 1,
+            2, 4 or 8: how many times smaller a JPEG may be decoded, which is faster.
     """
 
     size: tuple[int, int]
@@ -86,7 +90,7 @@ class Opened(NamedTuple):
 
 
 def opened(file: BinaryIO) -> Opened:
-    """Read the header: of a usual JPEG here, which takes a third of the time, else with Pillow."""
+    """Read the header. For common JPEGs this takes a third of the time that Pillow needs."""
     start = file.read(len(_START))
     if start == _START:
         data = start + file.read()
@@ -96,18 +100,21 @@ def opened(file: BinaryIO) -> Opened:
     image = Image.open(file)
     _check_plausible(image.size, file)
     if image.format != "JPEG":
-        image.load()  # only then are size and orientation final, as in TIFF
+        image.load()  # a TIFF's size and orientation are final only now
     return Opened(image.size[::-1], turns_of(image), partial(_decode_any, file, image))
 
 
 def _check_plausible(size: tuple[int, int], file: BinaryIO) -> None:
-    """Raise an OSError for a large image in next to no bytes: it takes gigabytes to decode.
+    """Raise an OSError if a very small file declares a huge image, which would exhaust memory.
 
-    PNG and GIF hold at most 1,300 pixels in a byte, when the image is blank.
+    PNG and GIF reach at most 1,300 pixels per byte, for a blank image.
     """
     pixels, held = math.prod(size), os.fstat(file.fileno()).st_size
     if pixels > max(_LARGE, _MOST_PIXELS_A_BYTE * held):
-        msg = f"it declares {size[0]} x {size[1]} pixels in {held} bytes: damaged, blank or a bomb"
+        msg = (
+            f"it declares {size[0]} x {size[1]} pixels in {held} bytes, so it is damaged, blank or "
+            "a decompression bomb"
+        )
         raise OSError(msg)
 
 
@@ -121,26 +128,26 @@ def _decode_any(file: BinaryIO, image: Image.Image, reduction: int) -> NDArray[n
 
 
 def _decode_jpeg(data: bytes, reduction: int) -> NDArray[np.uint8]:
-    """Decode with OpenCV, which lets other threads run.
+    """Decode with OpenCV, which releases the GIL.
 
-    From memory, OpenCV refuses a file that ends too early. (From a path it fills the rest with
-    gray, see `nox -s traps`.) Files whose structure is whole give the pixels that Pillow gives; on
-    others OpenCV is less strict.
+    OpenCV refuses a truncated file when it decodes from memory. (When it reads from a path, it
+    fills the rest with gray; see `nox -s traps`.) For files with an intact structure the pixels
+    equal Pillow's. For other files OpenCV is less strict than Pillow.
     """
     flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
     pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     if pixels is None:
         return np.asarray(_rgb(Image.open(BytesIO(data))))
-    if reduction > 1:  # the reduced kinds come as BGR only
+    if reduction > 1:  # OpenCV has no reduced RGB modes
         cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
     return pixels
 
 
 def usual_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Return height and width of a whole JPEG of the usual kind; None leaves it to Pillow.
+    """Return the height and width of a complete, common JPEG, or None to leave it to Pillow.
 
-    Usual is 8 bits, one or three channels, Huffman coding, no orientation and no further images
-    among its data, and a size that Pillow doesn't warn of.
+    A common JPEG has 8 bits, one or three channels, Huffman coding, no orientation, no further
+    images, and a size that Pillow does not warn about.
     """
     segments = _segments(data)
     if segments is None or any(data.startswith(_UNUSUAL, place + 4) for _, place in segments):
@@ -154,12 +161,12 @@ def usual_jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _segments(data: bytes) -> list[tuple[bytes, int]] | None:
-    """Return marker and place of a JPEG's segments, None unless they go on to its end.
+    """Return the markers and offsets of a JPEG's segments, or None if its structure is broken.
 
-    The structure is that of ITU T.81, annex B.
+    The structure is defined in ITU T.81, annex B.
 
     Raises:
-        OSError: If nothing follows its pixels: decoders take padding for some.
+        OSError: If no marker follows the pixels. Decoders would fill the missing ones by padding.
     """
     segments: list[tuple[bytes, int]] = []
     place = len(_START)
@@ -189,14 +196,14 @@ def _rgb(image: Image.Image) -> Image.Image:
         ground = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(ground, image).convert("RGB")
     if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
-        # Adobe's programs store CMYK inverted and leave a marker; Pillow takes all files to be
-        # theirs. Without the marker nothing is inverted (libjpeg.txt, "Special color spaces").
+        # Adobe's programs store inverted CMYK and add a marker. Pillow inverts all CMYK files, but
+        # those without the marker are not inverted (libjpeg.txt, "Special color spaces").
         image = ImageChops.invert(image)
     return image.convert("RGB")
 
 
 def _from_high_depth(image: Image.Image) -> Image.Image:
-    """Scale 16-bit integers by their possible range, wider values by the range they have."""
+    """Scale 16-bit integers by their possible range, and other values by their actual range."""
     values = np.asarray(image, dtype=np.float64)
     known = np.isfinite(values)
     low, high = 0.0, 65535.0
@@ -210,7 +217,7 @@ def _from_high_depth(image: Image.Image) -> Image.Image:
 
 
 def format_of(path: Path) -> str | None:
-    """Return Pillow's name of the kind of file, or None if it is not known."""
+    """Return Pillow's name for the file format, or None if Pillow does not know it."""
     try:
         with Image.open(path) as image:
             return image.format

@@ -1,6 +1,6 @@
-"""The kinds of image files, and the extensions that they go by."""
+"""Image formats and their file extensions."""
 
-# Pillow's name of the format -> its extensions; the first is the one to give a file.
+# Pillow's name of the format -> its extensions; the first is used to rename a file.
 SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "PNG": (".png", ".apng"),
@@ -11,6 +11,6 @@ SUFFIXES = {
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
     "AVIF": (".avif",),
     "JPEG2000": (".jp2", ".j2k", ".jpx"),
-    "MPO": (".jpg", ".jpeg", ".mpo"),  # what some cameras write: a JPEG and another one behind it
+    "MPO": (".jpg", ".jpeg", ".mpo"),  # some cameras write it: a JPEG followed by another one
 }
 ALL_SUFFIXES = tuple(dict.fromkeys(suffix for known in SUFFIXES.values() for suffix in known))

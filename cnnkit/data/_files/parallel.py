@@ -1,4 +1,4 @@
-"""The same work on many files, on all processors."""
+"""A parallel map over files, with a progress bar."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -20,9 +20,9 @@ def parallel_map(
     progress: bool,
     unit: str = "image",
 ) -> list[Result]:
-    """Return `function(item)` for every item, in their order, from several threads.
+    """Return `function(item)` for every item in order, computed in several threads.
 
-    Decoding and resizing let other threads run meanwhile.
+    Decoding and resizing release the GIL.
     """
     if workers is not None:
         check_whole_number("workers", workers)

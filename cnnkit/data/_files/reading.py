@@ -1,4 +1,4 @@
-"""The one reader: whatever opens an image in cnnkit goes through `read_image`."""
+"""Reading image files. All of cnnkit reads images with `read_image`."""
 
 from __future__ import annotations
 
@@ -29,29 +29,31 @@ def read_image(
 ) -> NDArray[np.uint8]:
     """Read an image file as an upright array of pixels.
 
-    The orientation in the file's EXIF data is applied, transparency is laid on white, and of an
-    animation or a file of several pages the first is taken. Integers of 16 bits are scaled by
-    their possible range 0..65535, so that images stay comparable; integers beyond it and floats by
-    the range that the file has.
+    The orientation in the file's EXIF data is applied, and transparency is blended with white. Of
+    an animation or a file with several pages, the first frame is read. 16-bit integers are scaled
+    by their possible range 0..65535, so that images stay comparable. Larger integers and floats
+    are scaled by the range of the values in the file.
 
     Args:
-        path: The file: JPEG, PNG, GIF, BMP, TIFF, WebP, PPM, AVIF, JPEG 2000, or whatever else
-            Pillow can read.
-        image_size: `(height, width)` to resize to, antialiased; None keeps the size.
+        path: The file: JPEG, PNG, GIF, BMP, TIFF, WebP, PPM, AVIF, JPEG 2000, or any other format
+            that Pillow can read.
+        image_size: `(height, width)` to resize to, with antialiasing. None keeps the size.
         color_mode: `"rgb"` or `"grayscale"` (luminance).
-        crop_to_aspect_ratio: If True, cut the sides rather than stretch the image.
-        pad_to_aspect_ratio: If True, add black borders rather than stretch the image.
+        crop_to_aspect_ratio: If True, crop the image to the target's aspect ratio instead of
+            stretching it.
+        pad_to_aspect_ratio: If True, add black borders instead of stretching the image.
 
     Returns:
         A uint8 array `(height, width, 3)`, or `(height, width, 1)` for grayscale, in 0..255.
 
     Raises:
-        ImageReadError: If the file is missing, damaged or cut short, not an image, or declares more
-            than twice as many pixels as `PIL.Image.MAX_IMAGE_PIXELS`, or more than 16 million at
-            more than 2,000 a byte. JPEG has no checksum: damage that leaves the file's structure
-            whole, as when a program has closed a cut file with a new end, can't be told.
+        ImageReadError: If the file is missing, damaged, truncated, or not an image. Also if it
+            declares more than twice `PIL.Image.MAX_IMAGE_PIXELS` pixels, or more than 16 million
+            pixels with more than 2,000 per byte. JPEG has no checksum: damage that leaves the
+            file's structure intact can't be detected, for example if a program has added an end
+            marker to a truncated file.
         TypeError: If `path` is not a path.
-        ValueError: If the size or the mode has the wrong form, or both aspect options are set.
+        ValueError: If the size or the mode is invalid, or both aspect ratio options are True.
 
     Example:
         >>> from sklearn.datasets import load_sample_images
@@ -73,7 +75,7 @@ def read_image(
 
 
 def check_reading(color_mode: str, crop: bool, padded: bool) -> None:
-    """Raise a ValueError unless the options of `read_image` go together."""
+    """Raise a ValueError unless the options of `read_image` are valid together."""
     check_one_of("color_mode", color_mode, tuple(CHANNELS))
     if crop and padded:
         msg = (
@@ -86,7 +88,7 @@ def check_reading(color_mode: str, crop: bool, padded: bool) -> None:
 def _read(
     path: str | os.PathLike[str], size: tuple[int, int] | None, crop: bool, padded: bool
 ) -> NDArray[np.uint8]:
-    with open(path, "rb") as file:  # noqa: PTH123  # Path takes time
+    with open(path, "rb") as file:  # noqa: PTH123  # Path is slower
         stored, turns, decode = opened(file)
         if size is None:
             return np.array(upright(decode(1), turns), order="C")
@@ -105,8 +107,8 @@ def _reason(path: str | os.PathLike[str], error: Exception) -> str:
         if not head:
             return "it is empty"
         if head.startswith(b"version https://git-lfs"):
-            return "it is a pointer of Git LFS; `git lfs pull` gets the image"
-        return "it is not of a kind that Pillow knows"
+            return "it is a Git LFS pointer; run `git lfs pull` to download the image"
+        return "Pillow does not recognize its format"
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return reason.rstrip(".")
 
@@ -123,7 +125,7 @@ def _read_error(path: str | os.PathLike[str], reason: str) -> ImageReadError:
 
 
 def placed(error: ImageReadError, place: int, count: int) -> ImageReadError:
-    """Return the error with the file's place in a long run."""
+    """Return the error with the position of the file among all files."""
     longer = ImageReadError(f"{str(error).removesuffix('.')} (file {place + 1} of {count}).")
     longer.reason = error.reason
     return longer

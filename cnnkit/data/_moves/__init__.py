@@ -1,4 +1,4 @@
-"""What changes folders on disk: parts written, classes renamed, files numbered.
+"""Functions that change folders on disk: they write splits, rename classes and number files.
 
-It uses `_splits`, `_tables`, `_files` and `_foundation`.
+This package uses `_splits`, `_tables`, `_files` and `_foundation`.
 """

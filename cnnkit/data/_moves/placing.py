@@ -1,4 +1,4 @@
-"""Writing a split to disk, as folders that other programs read too."""
+"""Writing a split to disk as folders that other programs can read."""
 
 import csv
 import errno
@@ -37,39 +37,43 @@ def split_folder(
 ) -> pd.DataFrame:
     """Split images into the folders `train/<class>/`, `validation/<class>/` and `test/<class>/`.
 
-    The originals stay as they are. A run that was interrupted, even killed, can be repeated and
-    goes on where it stopped; a file that is there already is kept, and one that differs from what
-    should be there is an error before anything is written. At the end the table is written to
-    `split.csv`, with paths relative to it. (`list_splits` reads the folders back, with
-    `class_names=` if the table has an order of its own. Whoever reads the file itself passes
-    `keep_default_na=False` to pandas: a class may be called "NA".)
+    The originals do not change. If a run is interrupted, or even killed, the same call continues
+    where it stopped. Existing files are kept. If a file differs from the one that belongs in its
+    place, an error is raised before anything is written. At the end, the table is written to
+    `split.csv`, with paths relative to that file.
+
+    `list_splits` reads the folders back; pass it `class_names` if the table has its own class
+    order. If you read `split.csv` with pandas, pass `keep_default_na=False`, because a class may be
+    called "NA".
 
     Args:
-        source: A folder that holds a folder for each class, or a table as `list_images` gives it.
-        destination: The folder to write to. It is made if need be, must not lie in the source
-            folder, and its part folders must hold no images but those of this same split.
-        how: `"copy"`; `"hardlink"`: another name for the same file, on one file system, without
-            more room; or `"symlink"`: a link to where the file is now.
-        validation_size: As for `split_table`, as are `test_size`, `stratify` and `groups`.
-        test_size: A fraction of all images, or a count.
+        source: A folder that contains a folder for each class, or a table as returned by
+            `list_images`.
+        destination: The folder to write to. It is created if it does not exist. It must not lie in
+            the source folder, and its part folders must not contain images of another split.
+        how: `"copy"`, `"hardlink"` or `"symlink"`. A hard link is another name for the same file;
+            it needs no space, but only works within one file system. A symbolic link points to the
+            current path of the file.
+        validation_size: As for `split_table`.
+        test_size: As for `split_table`.
         stratify: If True, all parts have the same mix of classes.
-        groups: A column of the table, `"duplicates"` or `"near-duplicates"`.
-        random_state: A seed. It has to be given, so that a repeated run makes the same split.
+        groups: As for `split_table`: a column, `"duplicates"` or `"near-duplicates"`.
+        random_state: A seed. It can't be None, so that a repeated call makes the same split.
         progress: If True, show a progress bar.
 
     Returns:
         The table with the new `file_paths`, the old ones as `source_paths`, and `split`, a
-        Categorical of "train", "validation" and "test". Files of one class with equal names get a
-        number: `1.jpg`, `1_2.jpg`.
+        Categorical of "train", "validation" and "test". If files of one class have the same name, a
+        number is added: `1.jpg`, `1_2.jpg`.
 
     Raises:
         FileNotFoundError: If the source folder or a file of the table does not exist.
-        FileExistsError: If the part folders hold other images, or a file that differs from its
+        FileExistsError: If the part folders contain other images, or a file that differs from its
             source or was placed in another way.
-        ValueError: As for `split_table`, if `destination` lies in `source`, or a class has no name
-            that a folder can have.
-        OSError: If a file can't be placed: no room, no permission, or a hard link to another file
-            system. Nothing half-written is left.
+        ValueError: As for `split_table`, or if `destination` lies in `source`, or a class name is
+            not valid for a folder.
+        OSError: If a file can't be placed, because of a lack of space or permission, or because a
+            hard link would cross file systems. No incomplete file is left.
 
     Example:
         >>> import tempfile, PIL.Image
@@ -112,7 +116,7 @@ def split_folder(
 
 
 def _placed_table(table: pd.DataFrame, split: Split[pd.DataFrame], root: Path) -> pd.DataFrame:
-    """Return the table as it will be."""
+    """Return the table that `split_folder` returns."""
     parts = pd.concat([pd.Series(part, index=rows.index) for part, rows in split._asdict().items()])
     parts = parts.sort_index()
     here = os.getcwd()
@@ -142,7 +146,7 @@ def _place_all(placed: pd.DataFrame, root: Path, how: str, progress: bool) -> No
     manifest = _manifest(placed, root)
     _check_sources(placed["source_paths"])
     _check_there(placed, there - partial, root, how, manifest)
-    for path in partial:  # a killed run has left it
+    for path in partial:  # left by a killed run
         Path(path).unlink(missing_ok=True)
     for folder in {os.path.dirname(path) for path in placed["file_paths"]}:
         os.makedirs(folder, exist_ok=True)
@@ -181,7 +185,7 @@ def _not_placed(old: str, new: str, error: OSError) -> OSError:
 
 
 def _files_in_parts(root: Path) -> set[str]:
-    """Return what the part folders hold beside folders, hidden files too."""
+    """Return everything in the part folders that is not a folder, including hidden files."""
     parts = [os.path.join(root, part) for part in PARTS]
     found = [
         os.path.join(folder, name)
@@ -200,8 +204,9 @@ def _check_sources(paths: Iterable[str]) -> None:
     missing = [path for path in paths if not os.path.exists(path)]
     if missing:
         msg = (
-            f"Every file must be there. Received: {len(missing)} missing, for example "
-            f"{missing[0]!r}. Nothing was written. `check_images` finds all that can't be read."
+            f"Every file must exist. Received: {len(missing)} missing file(s), for example "
+            f"{missing[0]!r}. Nothing was written. `check_images` finds all files that can't be "
+            "read."
         )
         raise FileNotFoundError(msg)
 
@@ -209,7 +214,7 @@ def _check_sources(paths: Iterable[str]) -> None:
 def _check_there(
     placed: pd.DataFrame, there: set[str], root: Path, how: str, manifest: bytes
 ) -> None:
-    """Raise a FileExistsError unless all images that are there belong to this split."""
+    """Raise a FileExistsError unless all existing images belong to this split."""
     pairs = zip(placed["source_paths"], placed["file_paths"], strict=True)
     source_of = {new: old for old, new in pairs if new in there}
     folders = {os.path.dirname(path) for path in placed["file_paths"]}
@@ -222,15 +227,15 @@ def _check_there(
         reason = f"{len(others)} other file(s), for example {others[0]!r}"
     elif changed:
         reason = (
-            f"{len(changed)} file(s) that differ from their sources or aren't made by how={how!r}, "
-            f"for example {changed[0]!r}"
+            f"{len(changed)} file(s) that differ from their sources or were not placed with "
+            f"how={how!r}, for example {changed[0]!r}"
         )
     elif os.path.lexists(path) and not _holds(path, manifest):
         reason = f"a {MANIFEST} of another split"
     else:
         return
     msg = (
-        "`destination` must hold no other images, or this same split. Received: "
+        "`destination` must hold no images of another split. Received: "
         f"{os.fspath(root)!r} with {reason}. Nothing was written. Use another folder, or the "
         "settings of the first run."
     )
@@ -243,7 +248,7 @@ def _is_visible_image(path: str) -> bool:
 
 
 def _is_same(old: str, new: str, how: str) -> bool:
-    """Tell whether a file is what `how` would make of another one."""
+    """Return whether the new file is what placing the old one with `how` makes."""
     if os.path.islink(new) or how == "symlink":
         return how == "symlink" and os.path.islink(new) and os.readlink(new) == old
     shared = os.path.samefile(old, new)

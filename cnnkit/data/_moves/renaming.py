@@ -1,4 +1,4 @@
-"""Naming class folders and numbering their files."""
+"""Renaming class folders and numbering their files."""
 
 import ast
 import json
@@ -32,31 +32,32 @@ def rename_classes(
     *,
     dry_run: bool = False,
 ) -> pd.DataFrame:
-    """Rename the class folders of a folder, all or none.
+    """Rename the class folders in a folder, either all or none.
 
-    A mapping from other names to the present ones serves too: if no folder has the name of a
-    key, values are turned into their keys. So a second call renames back. Where names are keys as
-    well as values (a dictionary in both directions), each folder is looked up among the keys
-    first. Folders that the mapping doesn't name keep their names.
+    The mapping works in both directions: if no folder has the name of a key, folders are renamed
+    from the values to the keys. So a second call renames them back. If names are both keys and
+    values, each folder is looked up among the keys first. Folders that are not in the mapping keep
+    their names.
 
-    A name that is taken is refused before anything is renamed. A failure in the middle is undone
-    at once; what a killed process has left, some of it under hidden names, is undone by the next
-    call of this function or of `renumber_files`, which then does its own work.
+    If a new name is taken, an error is raised before anything is renamed. If renaming fails midway,
+    it is undone at once. If the process is killed, some folders may keep hidden names until the
+    next call of this function or of `renumber_files`, which first undoes the interrupted renaming.
 
     Args:
-        directory: The folder that holds a folder for each class.
-        mapping: New names by old ones, or a text file that holds one such dictionary, as a Python
-            literal (`translate = {"cane": "dog"}`) or as JSON. The file is read, never run.
+        directory: The folder that contains a folder for each class.
+        mapping: A dictionary from old to new names, or the path of a text file that contains one,
+            as a Python literal (`translate = {"cane": "dog"}`) or as JSON. The file is parsed, but
+            never executed.
         dry_run: If True, only return what would be renamed.
 
     Returns:
-        A DataFrame with a row for each folder that gets another name: `old_paths`, `new_paths`.
+        A DataFrame with a row for each folder that gets a new name: `old_paths`, `new_paths`.
 
     Raises:
         FileNotFoundError: If the folder or the file of the mapping does not exist.
-        FileExistsError: If a new name is taken, or two folders would get the same.
-        ValueError: If the mapping names no folder here or two names for one, a new name is not
-            fit for a folder, or the file holds no dictionary of names.
+        FileExistsError: If a new name is taken, or two folders would get the same name.
+        ValueError: If the mapping names none of the folders or gives two names to one, a new name
+            is not valid for a folder, or the file does not contain a dictionary of names.
 
     Example:
         >>> import tempfile
@@ -84,22 +85,22 @@ def rename_classes(
 def renumber_files(directory: str | os.PathLike[str], *, dry_run: bool = False) -> pd.DataFrame:
     """Number the images of each class folder: `cat1.png`, `cat2.jpg`, …
 
-    The order is that of the names, numbers in them taken as numbers, so that a second call
-    changes nothing. An extension that is wrong for what is in the file becomes the right one. Files
-    that aren't images and folders inside a class folder are left alone. Names and kills are
-    handled as in `rename_classes`.
+    Files are numbered in the natural order of their names, with `2` before `10`, so that a second
+    call changes nothing. An extension that does not match the content is corrected. Other files,
+    and folders inside a class folder, are left alone. Taken names and interruptions are handled as
+    in `rename_classes`.
 
     Args:
-        directory: The folder that holds a folder for each class.
+        directory: The folder that contains a folder for each class.
         dry_run: If True, only return what would be renamed.
 
     Returns:
-        A DataFrame with a row for each file that gets another name: `old_paths`, `new_paths`.
+        A DataFrame with a row for each file that gets a new name: `old_paths`, `new_paths`.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
-        FileExistsError: If a new name is taken by something that isn't an image.
-        ValueError: If the folder holds no class folders, or the parts of a split.
+        FileExistsError: If a new name is taken by something that is not an image.
+        ValueError: If the folder contains no class folders, or the parts of a split.
 
     Example:
         >>> import tempfile, PIL.Image
@@ -142,13 +143,13 @@ def _natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
 
 
 def _true_suffix(path: Path) -> str:
-    """Return the extension, or the right one if it is wrong for what is in the file."""
+    """Return the extension of a file, corrected if it does not match the content."""
     known = SUFFIXES.get(format_of(path) or "", (path.suffix.lower(),))
     return path.suffix if path.suffix.lower() in known else known[0]
 
 
 def _new_names(names: list[str], mapping: Mapping[str, str], root: Path) -> dict[str, str]:
-    """Return the new name of each folder that the mapping names, in the direction that fits."""
+    """Return the new name of each folder in the mapping, used in the direction that matches."""
     backward = {new: old for old, new in mapping.items()}
     if mapping.keys() & backward.keys():
         new_names = {**backward, **mapping}
@@ -182,15 +183,15 @@ def _by_normal_name(argument: str, pairs: Sequence[tuple[str, Value]]) -> dict[s
     values = {normal(name): value for name, value in pairs}
     if len(values) < len(pairs):
         msg = (
-            f"`{argument}` must not hold two names that differ in the composition of their "
-            f"characters only. Received: {listed(sorted(repr(name) for name, _ in pairs))}."
+            f"`{argument}` must not hold two names that differ only in Unicode normalization. "
+            f"Received: {listed(sorted(repr(name) for name, _ in pairs))}."
         )
         raise ValueError(msg)
     return values
 
 
 def _literal_mapping(path: Path) -> dict[str, str]:
-    """Read the one dictionary that a file holds, without running anything."""
+    """Parse the only dictionary in a file, without executing anything."""
     try:
         mapping = _literal(path.read_text(encoding="utf-8-sig"))
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Which rows go where: shares, groups, parts and folds.
+"""Splitting tables and arrays: into parts or folds, by shares and groups.
 
-It uses `_checks` and `_tables`.
+This package uses `_checks` and `_tables`.
 """

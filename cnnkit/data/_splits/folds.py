@@ -22,26 +22,26 @@ def k_fold_tables(
     random_state: Seed = None,
     progress: bool = True,
 ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Split a table of images into folds, each of which validates once what the others train.
+    """Split a table of images into folds, each of which is used once for validation.
 
     The folds are those of scikit-learn's `StratifiedKFold`, `StratifiedGroupKFold`, `GroupKFold`
-    or `KFold`, of the table in the order of its paths; so for one `random_state` they are the same
-    whatever the order of the rows.
+    or `KFold` for the table sorted by its paths. So for the same `random_state`, they do not depend
+    on the order of the rows.
 
     Args:
-        table: A table as `list_images` gives it.
+        table: A table as returned by `list_images`.
         n_splits: The number of folds, at least 2.
         stratify: If True, all folds have nearly the same mix of classes.
         groups: As for `split_table`: a column, `"duplicates"` or `"near-duplicates"`.
-        random_state: A seed, a NumPy generator, or None for other folds each time.
+        random_state: A seed, a NumPy generator, or None for different folds on each call.
         progress: If True, show a progress bar while images are compared.
 
     Returns:
-        A list of pairs of tables `(train, validation)`; rows keep their order and their index.
+        A list of pairs of tables `(train, validation)`. Rows keep their order and their index.
 
     Raises:
-        ValueError: If there are fewer images or groups than folds, a class is missing in a fold,
-            or the column of groups is missing or has missing values.
+        ValueError: If there are fewer images or groups than folds, a class is missing from a fold,
+            or the column of groups does not exist or has missing values.
 
     Example:
         >>> import pandas as pd
@@ -78,7 +78,7 @@ def _folds(
     random_state: Seed,
     rows: int,
 ) -> NDArray[np.intp]:
-    """Return the number of the fold that each row is validated in."""
+    """Return the number of each row's validation fold."""
     from sklearn import model_selection
 
     kinds: dict[tuple[bool, bool], Any] = {
@@ -88,7 +88,7 @@ def _folds(
         (True, True): model_selection.StratifiedGroupKFold,
     }
     kind = kinds[codes is not None, groups is not None]
-    seed: Any = random_state  # scikit-learn knows no generators of NumPy's newer kind
+    seed: Any = random_state  # scikit-learn does not take a numpy.random.Generator
     if isinstance(seed, np.random.Generator):
         seed = int(seed.integers(2**31))
     splitter = kind(n_splits, shuffle=True, random_state=seed)
@@ -109,7 +109,7 @@ def _check_enough(count: int, n_splits: int, groups: str | None) -> None:
 
 
 def _check_classes(table: pd.DataFrame, reached: NDArray[np.intp], n_splits: int) -> None:
-    """Raise a ValueError if a class of the table reaches fewer folds than there are."""
+    """Raise a ValueError if a class is missing from a fold; `reached` counts the folds of each."""
     short = (reached > 0) & (reached < n_splits)
     if short.any():
         name = class_names_of(table)[int(short.argmax())]

@@ -1,4 +1,4 @@
-"""Which rows belong together."""
+"""Groups of rows that must stay together."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _COMPUTED = {"duplicates": False, "near-duplicates": True}
 
 
 def table_groups(table: pd.DataFrame, groups: Any, progress: bool) -> NDArray[np.intp] | None:
-    """Return a number for the group of each row: of a column, or of the images themselves."""
+    """Return the group number of each row, from a column or from copies among the images."""
     if groups is None:
         return None
     if not isinstance(groups, str):
@@ -33,7 +33,7 @@ def table_groups(table: pd.DataFrame, groups: Any, progress: bool) -> NDArray[np
 
 
 def group_codes(name: str, values: NDArray[Any], rows: int) -> NDArray[np.intp]:
-    """Return a number for each value, or raise unless there is one for each row."""
+    """Return a number for each value, or raise a ValueError unless every row has a value."""
     missing = int(np.asarray(pd.isna(values)).sum())
     if values.shape != (rows,) or missing:
         received = f"{missing} missing values" if missing else f"the shape {values.shape}"

@@ -1,4 +1,4 @@
-"""The arithmetic of splitting: how many of each class go where, one by one or in groups."""
+"""The arithmetic of splitting: how many images of each class go to each part."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ _TRIES = 50
 
 
 def class_counts(class_sizes: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Share out each class over the parts: `(classes, parts)` counts.
+    """Distribute each class over the parts and return the counts `(classes, parts)`.
 
-    Both margins are exact and every count is its exact share, rounded down or up. Among all such
-    tables it is one that leaves the fewest places empty, and of these the one that rounds up the
-    largest remainders. (A linear program; with margins given, its solution is whole.)
+    Both margins are exact, and every count is its exact share rounded down or up. Among all such
+    tables, the result has the fewest empty cells and, among these, rounds up the largest
+    remainders. (This is a linear program. Because both margins are integers, so is its solution.)
     """
     from scipy.optimize import linprog
 
@@ -37,7 +37,7 @@ def class_counts(class_sizes: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDAr
 def shuffled_parts(
     codes: NDArray[np.intp], counts: NDArray[np.intp], generator: np.random.Generator
 ) -> Iterator[Sequence[NDArray[np.intp]]]:
-    """Yield the rows of each class, in parts of the wanted sizes, at random."""
+    """Yield the shuffled rows of each class, cut into parts of the given sizes."""
     for code, row in enumerate(counts):
         shuffled = generator.permutation(np.flatnonzero(codes == code))
         yield np.split(shuffled, np.cumsum(row)[:-1])
@@ -49,17 +49,18 @@ def grouped_parts(
     counts: NDArray[np.intp],
     generator: np.random.Generator,
 ) -> NDArray[np.intp]:
-    """Return the part of each row, so that groups stay whole and `counts` is nearly met.
+    """Return the part of each row, so that groups stay whole and the counts are nearly met.
 
-    scikit-learn's splitters with groups make equal folds or ignore the classes. Here as in its
-    `StratifiedGroupKFold` the largest groups choose first, each the part that lacks most of what
-    the group has. Of several orders among equals the one that comes nearest wins.
+    scikit-learn's splitters with groups make equal folds or ignore the classes. As in its
+    `StratifiedGroupKFold`, the groups are assigned from the largest to the smallest, each to the
+    part that lacks most of the group's classes. Groups of equal size are tried in several random
+    orders, and the closest result is kept.
 
     Args:
         codes: The class of each row.
         groups: The group of each row, from 0.
-        counts: `(classes, parts)`, how many rows are wanted.
-        generator: Where chance comes from.
+        counts: The wanted number of rows `(classes, parts)`.
+        generator: The random generator.
     """
     rows = np.argsort(groups, kind="stable")
     members = np.split(codes[rows], np.flatnonzero(np.diff(groups[rows])) + 1)
@@ -78,12 +79,14 @@ def _greedy_parts(
     wanted: NDArray[np.intp],
     generator: np.random.Generator,
 ) -> NDArray[np.intp]:
-    """Return the part of each group, from the classes in it and how many images of each."""
+    """Return the part of each group, given its classes and its number of images of each."""
     lacking = wanted.copy()
     groups_left = np.zeros(len(wanted), dtype=np.intp)
     for classes, _ in contents:
         groups_left[classes] += 1
-    places = generator.permutation(np.flatnonzero(wanted.sum(axis=0)))  # the first wins a tie
+    places = generator.permutation(
+        np.flatnonzero(wanted.sum(axis=0))
+    )  # in a tie, the first one is taken
     parts = np.empty(len(contents), dtype=np.intp)
     sizes = np.array([counts.sum() for _, counts in contents])
     order = generator.permutation(len(contents))
@@ -91,7 +94,9 @@ def _greedy_parts(
         classes, counts = contents[group]
         gain = (counts @ lacking[classes]).astype(np.float64)
         empty = (lacking[classes] == wanted[classes]) & (wanted[classes] > 0)
-        last = groups_left[classes] <= empty.sum(axis=1)  # else an empty part would stay so
+        last = groups_left[classes] <= empty.sum(
+            axis=1
+        )  # they must go to an empty part, or it stays empty
         if last.any():
             gain[~empty[last].any(axis=0)] = -np.inf
         part = places[gain[places].argmax()]
@@ -104,7 +109,7 @@ def _greedy_parts(
 def counts_of(
     codes: NDArray[np.intp], parts: NDArray[np.intp], shape: tuple[int, ...]
 ) -> NDArray[np.intp]:
-    """Return how many rows of each class stand in each part: `(classes, parts)`."""
+    """Return how many rows of each class are in each part, `(classes, parts)`."""
     counts = np.zeros(shape, dtype=np.intp)
     np.add.at(counts, (codes, parts), 1)
     return counts
@@ -113,7 +118,7 @@ def counts_of(
 def _distance(
     codes: NDArray[np.intp], parts: NDArray[np.intp], wanted: NDArray[np.intp]
 ) -> tuple[int, int]:
-    """Return what makes one assignment worse than another: empty places first."""
+    """Return a key for comparing assignments (lower is better): empty cells, then deviations."""
     counts = counts_of(codes, parts, wanted.shape)
     empty = ((counts == 0) & (wanted > 0)).sum()
     return int(empty), int(np.square(counts - wanted).sum())

@@ -1,4 +1,4 @@
-"""Splits into train, validation and test: stratified, in whole groups, both or neither."""
+"""Splits into train, validation and test, optionally stratified or in whole groups."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ def split_table(
 ) -> Split[pd.DataFrame]:
     """Split a table of images into disjoint tables for train, validation and test.
 
-    The sizes of the parts are exact and, stratified, each class's count in each part is within one
-    image of its exact share. Where whole groups can't give the sizes, the closest split found is
-    returned and a warning tells how far off it is. For one `random_state` the split is the same
-    whatever the order of the rows.
+    The sizes of the parts are exact. With `stratify=True`, the count of each class in each part is
+    within one image of its exact share. If whole groups can't give these sizes, the closest split
+    found is returned, and a warning reports the largest deviation. For the same `random_state`, the
+    split does not depend on the order of the rows.
 
     Args:
-        table: A table as `list_images` gives it.
-        validation_size: A fraction of the whole table below 1, or a count; may be 0.
-        test_size: Likewise.
+        table: A table as returned by `list_images`.
+        validation_size: A fraction of the whole table below 1, or a number of images. May be 0.
+        test_size: A fraction or a number of images, like `validation_size`.
         stratify: If True, all parts have the same mix of classes.
-        groups: Rows that must not be separated: a column (the patient of an X-ray, the video of a
-            frame) whose equal values stay together, `"duplicates"` for files with the same bytes,
-            or `"near-duplicates"` for images that look alike as well (see `check_images`).
-        random_state: A seed, a NumPy generator, or None for another split each time.
+        groups: Which rows must stay together. The name of a column, such as the patient of an X-ray
+            or the video of a frame: rows with equal values. `"duplicates"`: files with the same
+            bytes. `"near-duplicates"`: also images that look alike (see `check_images`).
+        random_state: A seed, a NumPy generator, or None for a different split on each call.
         progress: If True, show a progress bar while images are compared.
 
     Returns:
-        A `Split` of tables; rows keep their order and their index.
+        A `Split` of tables. Rows keep their order and their index.
 
     Raises:
-        ValueError: If a size has the wrong form, nothing is left to train on, a class has too few
-            images or groups to stand in every part, or the column of groups is missing or has
-            missing values.
+        ValueError: If a size is invalid, no images are left to train on, a class has too few images
+            or groups to be in every part, or the column of groups does not exist or has missing
+            values.
 
     Example:
         >>> import pandas as pd
@@ -88,20 +88,20 @@ def split_arrays(
     """Split arrays of images and targets into disjoint parts for train, validation and test.
 
     Args:
-        images: `(images, …)`, for example `(images, height, width, channels)`.
+        images: An array `(images, …)`, for example `(images, height, width, channels)`.
         targets: Class numbers or names `(images,)` or `(images, 1)`, or one-hot rows
             `(images, classes)`.
-        validation_size: A fraction of all images below 1, or a count; may be 0.
-        test_size: Likewise.
+        validation_size: A fraction of all images below 1, or a number of images. May be 0.
+        test_size: A fraction or a number of images, like `validation_size`.
         stratify: If True, all parts have the same mix of classes.
-        groups: A value for each image `(images,)`; images with equal values stay together.
-        random_state: A seed, a NumPy generator, or None for another split each time.
+        groups: A value for each image `(images,)`. Images with equal values stay together.
+        random_state: A seed, a NumPy generator, or None for a different split on each call.
 
     Returns:
         A `Split` of pairs `(images, targets)`.
 
     Raises:
-        ValueError: As for `split_table`, or if images and targets differ in number.
+        ValueError: As for `split_table`, or if the numbers of images and targets differ.
 
     Example:
         >>> import numpy as np
@@ -173,7 +173,10 @@ def _part_size(name: str, value: float, total: int) -> int:
         return check_whole_number(name, value, least=0)
     if isinstance(value, Real) and 0 <= value < 1:
         if value > 0 and total and round(value * total) == 0:
-            msg = f"`{name}` must be 0 or give an image. Received: {value!r} of {total} images."
+            msg = (
+                f"`{name}` must be 0 or give at least one image. "
+                f"Received: {value!r} of {total} images."
+            )
             raise ValueError(msg)
         return round(value * total)
     msg = f"`{name}` must be a fraction below 1 or a whole number. Received: {name}={value!r}."
@@ -212,7 +215,7 @@ def _warn_of_deviation(
     row, part = np.unravel_index(off.argmax(), off.shape)
     kind = f" of {np.asarray(names[row]).item()!r}" if len(names) > 1 else ""
     msg = (
-        f"Whole groups can't give the sizes exactly. The furthest off: {PARTS[part]} has "
-        f"{counts[row, part]} images{kind}, {wanted[row, part]} were wanted."
+        f"Whole groups can't give the sizes exactly. The largest deviation: {PARTS[part]} has "
+        f"{counts[row, part]} images{kind} instead of {wanted[row, part]}."
     )
     warnings.warn(msg, UserWarning, stacklevel=4)

@@ -1,4 +1,4 @@
 """The table of images: from folders to rows, class names and targets.
 
-It uses `_files` and `_foundation`.
+This package uses `_files` and `_foundation`.
 """

@@ -34,29 +34,29 @@ def list_images(
 ) -> pd.DataFrame:
     r"""List the image files below a folder as a table.
 
-    Files are known by their extensions: jpg, jpeg, jpe, jfif, png, apng, gif, bmp, dib, tif, tiff,
-    webp, ppm, pgm, pbm, pnm, avif, jp2, j2k, jpx and mpo, in upper or lower case. Other files,
-    hidden files and hidden folders are left out. The order is that of the names, on every file
+    Image files are recognized by their extensions: jpg, jpeg, jpe, jfif, png, apng, gif, bmp, dib,
+    tif, tiff, webp, ppm, pgm, pbm, pnm, avif, jp2, j2k, jpx and mpo, in upper or lower case. Other
+    files, hidden files and hidden folders are skipped. The rows are sorted by name, on every file
     system.
 
     Args:
         directory: The folder.
-        labels: Where the class of an image comes from: `"folder"` (the folder below `directory`
-            that it lies in; images that lie in no such folder are left out), a compiled regular
-            expression with one group that is searched in the file's name
-            (`re.compile(r"^(cat|dog)\.")` for `cat.1006.jpg`), a function of the path, or None
-            for an unlabelled folder.
-        class_names: All classes in the order that their numbers shall have; sorted by default.
+        labels: Where the class of an image comes from. `"folder"`: the subfolder of `directory`
+            that contains the image; images outside of subfolders are skipped. A compiled regular
+            expression with one group: its match in the file name, for example
+            `re.compile(r"^(cat|dog)\.")` for `cat.1006.jpg`. A function: its result for the path.
+            None: the images have no labels.
+        class_names: All class names, in the order of their numbers. Sorted by default.
 
     Returns:
         A DataFrame with a row for each image: `file_paths` (str), `target_names` (a Categorical
-        whose categories are all class names in order) and `targets` (int, the class's number);
-        only `file_paths` with `labels=None`.
+        whose categories are all class names in order) and `targets` (int, the class number). With
+        `labels=None`, it has only `file_paths`.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
-        ValueError: If it holds no images or no class folders, a name yields no class, or a class
-            is missing in `class_names`.
+        ValueError: If the folder contains no images or no class folders, a file name yields no
+            class, or a class is missing from `class_names`.
 
     Example:
         >>> from pathlib import Path
@@ -101,21 +101,22 @@ def _by_folder(root: Path, class_names: Sequence[str] | None) -> pd.DataFrame:
 def list_splits(
     directory: str | os.PathLike[str], *, class_names: Sequence[str] | None = None
 ) -> Split[pd.DataFrame]:
-    """List a folder that is split already, into `train`, `validation` and `test` folders.
+    """List a folder that is already split into `train`, `validation` and `test` folders.
 
     Args:
-        directory: The folder that holds `train/<class>/`, and `validation/` (also `val/`,
+        directory: The folder that contains `train/<class>/`, and `validation/` (also `val/`,
             `valid/`) or `test/`, or both.
-        class_names: All class names in the order of their numbers, as a table had that
-            `split_folder` has split; by default that of the alphabet.
+        class_names: All class names, in the order of their numbers. Sorted by default. Pass them
+            if `split_folder` wrote the folders from a table with another order.
 
     Returns:
-        A `Split` of tables as `list_images` gives them, with one class order for all; a part
+        A `Split` of tables like those of `list_images`, all with the same class order. A part
         whose folder is missing is an empty table.
 
     Raises:
         FileNotFoundError: If the folder or its `train` folder does not exist.
-        ValueError: If a part holds no images or no class folders, or `class_names` misses a class.
+        ValueError: If a part contains no images or no class folders, or a class is missing from
+            `class_names`.
 
     Example:
         >>> import tempfile, PIL.Image
@@ -133,7 +134,7 @@ def list_splits(
     if folders["train"] is None:
         msg = (
             f"`directory` must hold a folder `train`. Received: {os.fspath(root)!r}. "
-            "For a folder of class folders use `list_images` and `split_table`."
+            "For a folder of class folders, use `list_images` and `split_table`."
         )
         raise FileNotFoundError(msg)
     tables = {part: list_images(path) for part, path in folders.items() if path is not None}
@@ -149,7 +150,7 @@ def list_splits(
 
 
 def existing_folder(directory: str | os.PathLike[str]) -> Path:
-    """Return the path of a folder, or raise a FileNotFoundError."""
+    """Return the path of an existing folder, or raise a FileNotFoundError."""
     root = Path(directory)
     if not root.is_dir():
         msg = f"`directory` must be an existing folder. Received: {os.fspath(root)!r}."
@@ -158,7 +159,7 @@ def existing_folder(directory: str | os.PathLike[str]) -> Path:
 
 
 def _part_folder(root: Path, names: Sequence[str]) -> Path | None:
-    """Return the one folder that bears one of the names, or None."""
+    """Return the only folder with one of the names, or None."""
     present = [entry.name for entry in class_folders(root) if entry.name.casefold() in names]
     if len(present) > 1:
         msg = (
@@ -171,12 +172,12 @@ def _part_folder(root: Path, names: Sequence[str]) -> Path | None:
 
 
 def class_folders(root: Path) -> list[os.DirEntry[str]]:
-    """Return the folders right below a folder, in the order of their names."""
+    """Return the direct subfolders of a folder, sorted by name."""
     return [entry for entry in _visible(os.fspath(root)) if _is_folder(entry)]
 
 
 def image_entries(folder: str) -> list[os.DirEntry[str]]:
-    """Return the image files right in a folder, in the order of their names."""
+    """Return the image files directly in a folder, sorted by name."""
     return [entry for entry in _visible(folder) if _is_image(entry) and not _is_folder(entry)]
 
 
@@ -185,14 +186,14 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def _visible(folder: str) -> list[os.DirEntry[str]]:
-    """Return what a folder holds in the order of names, save what is hidden."""
+    """Return the entries of a folder that are not hidden, sorted by name."""
     with os.scandir(folder) as scan:
         entries = sorted(scan, key=attrgetter("name"))
     return [entry for entry in entries if not entry.name.startswith(".")]
 
 
 def _image_files(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> list[str]:
-    """Return the image files below a folder; a link to a folder above itself isn't followed."""
+    """Return the image files below a folder, without following links to a parent folder."""
     here = _identity(folder)
     if here in above:
         return []
@@ -200,7 +201,9 @@ def _image_files(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -
     for entry in _visible(folder):
         if _is_folder(entry):
             paths += _image_files(entry.path, above | {here})
-        elif entry.name[entry.name.rfind(".") :].lower() in _SUFFIXES:  # 50,000 calls take time
+        elif (
+            entry.name[entry.name.rfind(".") :].lower() in _SUFFIXES
+        ):  # inlined, as function calls are slow
             paths.append(entry.path)
     return paths
 
@@ -219,8 +222,8 @@ def _identity(folder: str) -> tuple[int, int]:
 
 def _no_class_folders(root: Path) -> str:
     advice = (
-        "Its images lie side by side: use `labels=` with a regular expression or a function, or "
-        "labels=None."
+        "Its images are not in class folders: pass a regular expression or a function as `labels`, "
+        "or labels=None."
         if _image_files(os.fspath(root))
         else "It holds no images."
     )
@@ -231,20 +234,20 @@ def _no_class_folders(root: Path) -> str:
 
 
 def check_not_split(root: Path, folders: set[str]) -> None:
-    """Raise a ValueError if the folders are parts of a split and not classes."""
+    """Raise a ValueError if the folders are the parts of a split instead of classes."""
     parts = {name for names in PART_FOLDERS.values() for name in names}
     lower = {folder.casefold() for folder in folders}
     if lower <= parts and lower & set(PART_FOLDERS["train"]):
         msg = (
             "`directory` must hold a folder for each class. Received: "
             f"{os.fspath(root)!r}, which is split into {', '.join(sorted(folders))}. Use "
-            "`list_splits`, or name one of its folders."
+            "`list_splits`, or pass one of its folders."
         )
         raise ValueError(msg)
 
 
 def _labeller(labels: Labels) -> Callable[[Path], str]:
-    """Return the function that gives the class of a path."""
+    """Return the function that maps a path to its class."""
     if isinstance(labels, re.Pattern) and labels.groups == 1:
         return partial(_searched, re.compile(normal(labels.pattern), labels.flags))
     if callable(labels):

@@ -8,15 +8,15 @@ from pathlib import Path
 
 
 def normal(name: str) -> str:
-    """Return the composed form of a name.
+    """Return the composed form (Unicode NFC) of a name.
 
-    macOS decomposes what it puts into archives: the same name then has other characters.
+    Archives made on macOS contain decomposed names: the same name then has other characters.
     """
     return unicodedata.normalize("NFC", name)
 
 
 def check_folder_names(argument: str, names: Iterable[object]) -> None:
-    """Raise a ValueError unless every name can be that of one visible folder."""
+    """Raise a ValueError unless every name is valid for a visible folder."""
     for name in names:
         parts = Path(name).parts if isinstance(name, str) else ()
         if parts != (name,) or str(name).startswith(".") or set("/\\\0") & set(str(name)):
@@ -28,9 +28,9 @@ def check_folder_names(argument: str, names: Iterable[object]) -> None:
 
 
 def free_names(class_names: Iterable[str], sources: Sequence[str]) -> list[str]:
-    """Return the file names, with a number where two of a class would be one.
+    """Return the file names, with a number added where two names in a class would collide.
 
-    Names that differ in case or composition only are one name on some file systems.
+    Some file systems treat names as equal that differ only in case or in Unicode composition.
     """
     names = [os.path.basename(path) for path in sources]
     keys = [(label, _key(name)) for label, name in zip(class_names, names, strict=True)]

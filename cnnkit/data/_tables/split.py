@@ -1,4 +1,4 @@
-"""What splitting returns."""
+"""The type that splitting returns."""
 
 from typing import Generic, NamedTuple, TypeVar
 
@@ -11,9 +11,9 @@ class Split(NamedTuple, Generic[Part]):
     """Three disjoint parts of the same kind.
 
     Attributes:
-        train: What the model learns from.
-        validation: What decides between models and epochs.
-        test: What is looked at once, at the end.
+        train: The data that the model learns from.
+        validation: The data that models and epochs are chosen by.
+        test: The data for the final evaluation, to be used once.
     """
 
     train: Part

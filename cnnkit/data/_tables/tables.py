@@ -16,7 +16,7 @@ def class_names_of(table: pd.DataFrame) -> list[str]:
 
 
 def class_names_if_known(table: pd.DataFrame) -> list[str] | None:
-    """Return all class names of a table that may be without them, as one read from a CSV file."""
+    """Return all class names of a table, or None if it has none, as after reading a CSV file."""
     names = table.get("target_names")
     known = names is not None and isinstance(names.dtype, pd.CategoricalDtype)
     return class_names_of(table) if known else None
@@ -25,7 +25,7 @@ def class_names_if_known(table: pd.DataFrame) -> list[str] | None:
 def with_targets(
     table: pd.DataFrame, names: Sequence[str], class_names: Sequence[str] | None
 ) -> pd.DataFrame:
-    """Add the two target columns to a table of files, from a class name for each."""
+    """Add the two target columns to a table of files, given a class name for each file."""
     known, codes = np.unique(np.asarray(names, dtype=object), return_inverse=True)
     return with_codes(table, known.tolist(), codes, class_names)
 
@@ -36,7 +36,7 @@ def with_codes(
     codes: NDArray[np.intp],
     class_names: Sequence[str] | None,
 ) -> pd.DataFrame:
-    """Add the two target columns, from places in a list of known class names."""
+    """Add the two target columns, given indices into a list of known class names."""
     categories = known if class_names is None else [normal(name) for name in class_names]
     unknown = sorted(set(known) - set(categories))
     if unknown or len(set(categories)) < len(categories):
@@ -46,7 +46,7 @@ def with_codes(
             else "which names a class twice"
         )
         msg = (
-            "`class_names` must name every class, once. "
+            "`class_names` must name every class exactly once. "
             f"Received: class_names={categories!r}, {reason}."
         )
         raise ValueError(msg)
@@ -56,7 +56,12 @@ def with_codes(
 
 
 def check_table(table: object, *, labelled: bool | None = True) -> None:
-    """Raise an error unless `table` is a table of images; None lets it say if it is labelled."""
+    """Raise a ValueError unless `table` is a table of images.
+
+    Args:
+        table: What to check.
+        labelled: Whether the table must have labels. If None, they are checked if present.
+    """
     if labelled is None:
         labelled = isinstance(table, pd.DataFrame) and "targets" in table
     columns = ["file_paths", "target_names", "targets"] if labelled else ["file_paths"]
@@ -72,7 +77,7 @@ def check_table(table: object, *, labelled: bool | None = True) -> None:
 
 
 def check_unique_index(table: pd.DataFrame) -> None:
-    """Raise a ValueError unless rows can be dropped by the index."""
+    """Raise a ValueError unless the index identifies the rows."""
     if not table.index.is_unique:
         msg = (
             "`table` must have a unique index, so that rows can be dropped by it. Received: an "
@@ -92,7 +97,7 @@ def _check_numbers(table: pd.DataFrame) -> None:
         received = "rows without a class"
     msg = (
         "`table` must have Categorical `target_names`, and `targets` that are their codes. "
-        f"Received: {received}. Renew both: names = table['target_names'].astype('category'); "
+        f"Received: {received}. Recompute both: names = table['target_names'].astype('category'); "
         "table.assign(target_names=names, targets=names.cat.codes)."
     )
     raise ValueError(msg)

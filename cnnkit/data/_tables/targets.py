@@ -1,4 +1,4 @@
-"""Targets of images, in the form that a loss takes."""
+"""Targets of images in the form that a loss expects."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +11,11 @@ LABEL_MODES = ("categorical", "int", "binary", None)
 
 @dataclass
 class TargetMaker:
-    """Targets by their places, in the form that a loss wants.
+    """A function from row positions to targets, in the form that a loss expects.
 
     Attributes:
         numbers: The class number of each image.
-        classes: How many classes there are.
+        classes: The number of classes.
         label_mode: "categorical" for one-hot rows, "int", or "binary" for a column of 0 and 1.
     """
 
@@ -49,7 +49,7 @@ class TargetMaker:
 
 
 def flat_targets(targets: NDArray[Any]) -> NDArray[Any]:
-    """Return one class for each image: of a column, of one-hot rows, or as it is."""
+    """Return a class for each image, from a column, from one-hot rows, or from flat targets."""
     if targets.ndim == 2:
         return targets[:, 0] if targets.shape[1] == 1 else targets.argmax(axis=1)
     return targets

@@ -67,11 +67,11 @@ class TestUnread:
     @pytest.mark.parametrize(
         ("content", "reason"),
         [
-            (b"no image at all", "it is not of a kind that Pillow knows"),
+            (b"no image at all", "Pillow does not recognize its format"),
             (b"", "it is empty"),
             (
                 b"version https://git-lfs.github.com/spec/v1\n",
-                "it is a pointer of Git LFS; `git lfs pull` gets the image",
+                "it is a Git LFS pointer; run `git lfs pull` to download the image",
             ),
         ],
     )
@@ -162,7 +162,7 @@ class TestNotes:
         moving = write_image(f"2.{suffix}", tiles[0], save_all=True, append_images=tiles[1:3])
         still = write_image(f"1.{suffix}", tiles[0], save_all=True)
 
-        assert "3 frames, the first is read" == told_of(moving)["animated"]
+        assert "3 frames, of which the first is read" == told_of(moving)["animated"]
         assert "animated" not in told_of(still)
 
     @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ class TestNotes:
         """An image of one color is told."""
         path = write_image("1.png", Image.new("RGB", (64, 64), color))
 
-        assert {"blank": "nearly all of one gray"} == told_of(path)
+        assert {"blank": "nearly a single gray level"} == told_of(path)
 
     def test_blank_images_are_not_near(self, write_image):
         """Blank images of several colors are no copies of each other."""

@@ -16,7 +16,7 @@ from cnnkit.data import read_image
 from cnnkit.exceptions import ImageReadError
 
 FOLDER = Path(os.environ.get("CNNKIT_DATA", "no such folder")) / "odd"
-UNKNOWN_KIND = r"it is not of a kind that Pillow knows\.$"
+UNKNOWN_KIND = r"Pillow does not recognize its format\.$"
 # Each file's shape (height, width), or a part of the error's text.
 FILES = {
     "16bit_qtables.jpg": (128, 128),
@@ -55,7 +55,7 @@ FILES = {
     "jpeg_named.png": (1512, 1134),
     "junk_header.jpg": (768, 1024),
     "lab.tif": (128, 128),
-    "lfs_pointer.jpg": r"it is a pointer of Git LFS; `git lfs pull` gets the image\.$",
+    "lfs_pointer.jpg": r"it is a Git LFS pointer; run `git lfs pull` to download the image\.$",
     "mpo_as_mpo.mpo": (480, 640),
     "multipage.tiff": (10, 10),
     "one_pixel_gray.jpg": (1, 1),

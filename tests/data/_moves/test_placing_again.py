@@ -13,7 +13,7 @@ import pytest
 from cnnkit.data import split_folder
 
 WAYS = ["copy", "hardlink", "symlink"]
-HOLDS = r"`destination` must hold no other images, or this same split\. Received: .* with "
+HOLDS = r"`destination` must hold no images of another split\. Received: .* with "
 OTHERS, CHANGED = rf"{HOLDS}1 other", rf"{HOLDS}1 file\(s\) that differ"
 
 place = partial(split_folder, progress=False)
@@ -62,7 +62,7 @@ class TestRepeated:
         place(photos, parts)
         before = states(parts)
 
-        with pytest.raises(FileExistsError, match="must hold no other images, or this same split"):
+        with pytest.raises(FileExistsError, match="must hold no images of another split"):
             place(photos, parts, **options)
 
         assert before == states(parts)
@@ -86,7 +86,7 @@ class TestRepeated:
         place(photos, parts, how=first)
         before = states(parts)
 
-        with pytest.raises(FileExistsError, match="with 11 file.*aren't made by how="):
+        with pytest.raises(FileExistsError, match="with 11 file.*were not placed with how="):
             place(photos, parts, how=second)
 
         assert before == states(parts)
@@ -111,7 +111,7 @@ class TestRepeated:
         before = states(parts)
         write_files(photos, ["cat/new.jpg"])
 
-        with pytest.raises(FileExistsError, match="must hold no other images, or this same split"):
+        with pytest.raises(FileExistsError, match="must hold no images of another split"):
             place(photos, parts)
 
         assert before == states(parts)

@@ -326,8 +326,8 @@ class TestRefusals:
 
         names = sorted(map(repr, ["caf\u00e9", "cafe\u0301"]))
         text = (
-            "^`directory` must not hold two names that differ in the composition of their "
-            f"characters only. Received: {' or '.join(names)}.$"
+            "^`directory` must not hold two names that differ only in Unicode normalization. "
+            f"Received: {' or '.join(names)}.$"
         )
         with pytest.raises(ValueError, match=text):
             rename_classes(root, {"caf\u00e9": "coffee"})

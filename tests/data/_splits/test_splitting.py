@@ -50,7 +50,7 @@ class TestPartition:
             )
         except ValueError as error:
             assume("Every class must have an image" not in str(error))
-            assume("must be 0 or give an image" not in str(error))
+            assume("must be 0 or give at least one image" not in str(error))
             raise
 
         parts = [set(part.index) for part in split]
@@ -71,7 +71,7 @@ class TestPartition:
             )
         except ValueError as error:
             assume("Every class must have an image" not in str(error))
-            assume("must be 0 or give an image" not in str(error))
+            assume("must be 0 or give at least one image" not in str(error))
             raise
 
         for part, size in zip(split, (rows - validation - test, validation, test), strict=True):
@@ -317,7 +317,7 @@ class TestErrors:
     @pytest.mark.parametrize("name", ["validation_size", "test_size"])
     def test_fraction_of_an_image(self, name):
         """A fraction gives an image, or is 0; 0.2 of five is one."""
-        text = rf"^`{name}` must be 0 or give an image\. Received: 0\.1 of 4 images\.$"
+        text = rf"^`{name}` must be 0 or give at least one image\. Received: 0\.1 of 4 images\.$"
         sizes = {"validation_size": 0, "test_size": 0}
 
         split = split_table(table_of({"a": 5}), **sizes | {name: 0.2}, random_state=0)

@@ -38,7 +38,7 @@ class TestListSplits:
         assert ["b", "a"] == list(split.train["target_names"].cat.categories)
         assert [1, 0] == split.train["targets"].tolist()
         assert [0] == split.validation["targets"].tolist()
-        with pytest.raises(ValueError, match="`class_names` must name every class, once"):
+        with pytest.raises(ValueError, match="`class_names` must name every class exactly once"):
             list_splits(root, class_names=["b"])
 
     def test_one_class_order(self, make_files):
@@ -66,7 +66,7 @@ class TestListSplits:
         root = make_files("val/a/1.png")
         text = (
             r"^`directory` must hold a folder `train`\. Received: "
-            rf"{re.escape(repr(str(root)))}\. For a folder of class folders use `list_images`"
+            rf"{re.escape(repr(str(root)))}\. For a folder of class folders, use `list_images`"
         )
 
         with pytest.raises(FileNotFoundError, match=text):

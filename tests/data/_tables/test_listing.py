@@ -227,8 +227,8 @@ class TestClassNames:
     def test_missing_class_is_refused(self, make_folder):
         """A class that class_names leaves out is named."""
         text = (
-            r"^`class_names` must name every class, once\. Received: class_names=\['cat'\], but "
-            r"there are images of 'ant' (or|and) 'dog'\.$"
+            r"^`class_names` must name every class exactly once\. Received: class_names=\['cat'\], "
+            r"but there are images of 'ant' (or|and) 'dog'\.$"
         )
 
         with pytest.raises(ValueError, match=text):
@@ -276,7 +276,7 @@ class TestErrors:
         root = make_files("cat.1.png")
         text = (
             r"^`directory` must hold a folder of images for each class\. Received: .* Its images "
-            r"lie side by side: use `labels=` with a regular expression or a function, or "
+            r"are not in class folders: pass a regular expression or a function as `labels`, or "
             r"labels=None\.$"
         )
 

@@ -39,7 +39,7 @@ class TestConsistency:
         """Labels can't be swapped in silence."""
         table = change(list_images(make_folder({"a": 2, "b": 2})))
 
-        with pytest.raises(ValueError, match=rf"Received: .*{received}.*Renew both: names = "):
+        with pytest.raises(ValueError, match=rf"Received: .*{received}.*Recompute both: names = "):
             image_dataset(table, (8, 8))
 
     def test_a_filtered_table_keeps_its_numbers(self, make_folder):
