@@ -204,9 +204,8 @@ def mutants(session: nox.Session) -> None:
     """Mutate the code that must not fail silently; list what no test notices. Takes hours."""
     install(session, "tests", "backends")
     session.install("mutmut>=3.8.1")
-    compiled = {
-        "PYTHONDONTWRITEBYTECODE": ""
-    }  # otherwise, the process of each mutant compiles everything
+    # Without bytecode files, the process of each mutant would compile everything.
+    compiled = {"PYTHONDONTWRITEBYTECODE": ""}
     session.run("mutmut", "run", *session.posargs, env=QUIET | compiled)
     session.run("python", ".ci/mutation_score.py", env=QUIET)
 

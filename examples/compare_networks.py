@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Compare VGG, GoogLeNet and ResNet
 #
-# The classic networks and a small one are trained on the same digits, in color and with 32x32 pixels,
-# for few epochs. One table compares parameters, time, and accuracy.
+# The classic networks and a small one are trained on the same digits, in color and with 32x32
+# pixels, for a few epochs. One table compares parameters, time, and accuracy.
 #
 #     python examples/compare_networks.py
 
