@@ -1,6 +1,6 @@
-"""What can be run here: `nox -l` lists it, `nox -s NAME` runs one.
+"""Sessions for development: `nox -l` lists them, `nox -s NAME` runs one.
 
-Each session makes its own environment, with uv where it is installed.
+Each session creates its own environment, with uv if it is installed.
 """
 
 import shutil
@@ -30,8 +30,8 @@ BENCHMARKS = (
     "memory",
 )
 NEEDS_FILES = ("recipes", "calibration")
-NO_EXAMPLES = ("sample_photos", "train_on_folder")  # what others import; what needs a folder
-QUIET = {  # the library leaves such things to the user
+NO_EXAMPLES = ("sample_photos", "train_on_folder")  # imported by the others; needs a folder
+QUIET = {  # the library leaves these settings to users
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "MPLBACKEND": "agg",
@@ -44,7 +44,7 @@ def install(session: nox.Session, *groups: str) -> None:
 
 
 def run_quietly(session: nox.Session, script: str, *args: str) -> None:
-    """Run a script without the messages that TensorFlow prints when it starts."""
+    """Run a script without the messages that TensorFlow prints at startup."""
     session.run("python", ".ci/run_quietly.py", script, *args, env=QUIET)
 
 
@@ -66,7 +66,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Run the examples one after the other: all, or those named after `--`."""
+    """Run all examples in turn, or those named after `--`."""
     install(session)
     scripts = sorted(Path("examples").glob("*.py"))
     names = [path.stem for path in scripts if path.stem not in NO_EXAMPLES]
@@ -78,11 +78,11 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def notebooks(session: nox.Session) -> None:
-    """Make notebooks of the examples, in `output/notebooks`."""
+    """Convert the examples to notebooks, in `output/notebooks`."""
     session.install("jupytext>=1.17")
     folder = Path("output/notebooks")
     folder.mkdir(parents=True, exist_ok=True)
-    shared = Path("examples/sample_photos.py")  # not a notebook, but what they import
+    shared = Path("examples/sample_photos.py")  # not a notebook, but imported by them
     shutil.copy(shared, folder)
     for path in sorted(Path("examples").glob("*.py")):
         if path != shared:
@@ -92,7 +92,7 @@ def notebooks(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite, but for what takes long."""
+    """Run the test suite without the slow tests."""
     install(session, "tests")
     quick = ("-m", "not slow")
     session.run("python", "-Im", "pytest", "-n", "2", *quick, *session.posargs, env=QUIET)
@@ -100,7 +100,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Run what the test suite leaves out: large networks and long training."""
+    """Run the slow tests: large networks and long training."""
     install(session, "tests")
     session.run("python", "-Im", "pytest", "-n", "2", "-m", "slow", *session.posargs, env=QUIET)
 
@@ -122,7 +122,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Build the wheel and the sdist, and check what they hold."""
+    """Build the wheel and the sdist, and check their contents."""
     folder = build(session)
     session.install("twine>=6.2")
     session.run("twine", "check", "--strict", *map(str, folder.iterdir()))
@@ -131,7 +131,7 @@ def package(session: nox.Session) -> None:
 
 @nox.session
 def sdist(session: nox.Session) -> None:
-    """Build the documentation and run the tests from what the sdist holds."""
+    """Build the documentation and run the tests from the contents of the sdist."""
     folder = build(session)
     (archive,) = folder.glob("*.tar.gz")
     session.install("nox>=2025.2.9")
@@ -142,7 +142,7 @@ def sdist(session: nox.Session) -> None:
 
 @nox.session
 def downstream(session: nox.Session) -> None:
-    """Check a package that uses our wheel: its tests, its types, and ours as it sees them."""
+    """Check a package that uses our wheel: its tests, its types, and our types as it sees them."""
     (wheel,) = build(session).glob("*.whl")
     tools = ("mypy>=1.18", "pandas-stubs>=2.3", "pyright[nodejs]>=1.1.400", "pytest>=9.0")
     session.install(str(wheel), *tools)
@@ -155,7 +155,7 @@ def downstream(session: nox.Session) -> None:
 
 @nox.session
 def changes(session: nox.Session) -> None:
-    """Name what has changed for users since the last tag and would break their code."""
+    """List the changes since the last tag that would break users' code."""
     told = session.run("git", "tag", "--sort=-creatordate", external=True, silent=True)
     tags = str(told).split()
     if not tags:
@@ -187,7 +187,7 @@ def distributed(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill what writes files at random moments: all operations, or those named after `--`."""
+    """Kill operations that write files at random moments: all, or those named after `--`."""
     install(session)
     run_quietly(session, "tests/faults/kills.py", *session.posargs)
 
@@ -201,25 +201,26 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Break what must not fail in silence, a line at a time; name what no test notices. Hours."""
+    """Mutate the code that must not fail silently; list what no test notices. Takes hours."""
     install(session, "tests", "backends")
     session.install("mutmut>=3.8.1")
-    compiled = {"PYTHONDONTWRITEBYTECODE": ""}  # or the process of each mutant compiles everything
+    # Without bytecode files, the process of each mutant would compile everything.
+    compiled = {"PYTHONDONTWRITEBYTECODE": ""}
     session.run("mutmut", "run", *session.posargs, env=QUIET | compiled)
     session.run("python", ".ci/mutation_score.py", env=QUIET)
 
 
 @nox.session(venv_backend="uv")
 def minimums(session: nox.Session) -> None:
-    """Run the test suite with the lowest versions that pyproject.toml allows. It needs uv."""
-    # Named one by one, the dependencies are direct; what they need themselves is the newest.
+    """Run the test suite with the lowest versions that pyproject.toml allows. Requires uv."""
+    # Only the dependencies named here get their lowest versions; others get the newest.
     session.install(
         "--resolution=lowest-direct",
         ".",
         *PROJECT["project"]["dependencies"],
         *nox.project.dependency_groups(PROJECT, "tests"),
     )
-    # Old versions of some packages warn of new versions of others; that is not ours to mend.
+    # Old versions of some packages warn about new versions of others, which we can't fix.
     ignore = ("-W", "ignore::DeprecationWarning")
     options = ("-m", "not slow", *ignore, *session.posargs)
     session.run("python", "-Im", "pytest", "-n", "2", *options, env=QUIET)
@@ -238,7 +239,7 @@ def nightly(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure speed, side by side with named peers: all, or those named after `--`."""
+    """Measure speed in comparison with peers: all benchmarks, or those named after `--`."""
     install(session, "bench")
     known = (*BENCHMARKS, *NEEDS_FILES)
     names = [name for name in session.posargs if name in known]
@@ -249,7 +250,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def architectures(session: nox.Session) -> None:
-    """Fine-tune many networks a little and compare every weight: all of them, or those named."""
+    """Fine-tune networks briefly and compare every weight: all, or those named after `--`."""
     install(session)
     run_quietly(session, "tests/architectures/weight_changes.py", *session.posargs)
 
@@ -263,7 +264,7 @@ def gallery(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; warnings are errors, and every code block runs."""
+    """Build the documentation, with warnings as errors, and run every code block."""
     install(session, "docs")
     run_quietly(session, "docs/gallery.py")
     run_quietly(session, "docs/network_figures.py")

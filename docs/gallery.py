@@ -1,9 +1,9 @@
-"""Draw every function of `cnnkit.viz` on real images, and a sheet of all pictures.
+"""Draw a picture with every function of `cnnkit.viz`, and a sheet of all pictures.
 
     nox -s gallery [-- PICTURES]
 
-The images are scikit-learn's handwritten digits and its two photos. PICTURES is the folder that the
-pictures go to, `docs/_gallery` by default, where the documentation finds them.
+The images are scikit-learn's handwritten digits and its two photos. PICTURES is the output folder,
+by default `docs/_gallery`, where the documentation finds the pictures.
 """
 
 import sys
@@ -50,7 +50,7 @@ def write_digits(folder: Path) -> None:
 
 
 def draw_all(folder: Path) -> dict[str, NDArray]:
-    """Train a network of digits a little, and return what each function draws."""
+    """Train a network on digits for a few epochs, and return what each function draws."""
     split = split_table(list_images(folder), random_state=0)
     train, validation = (
         image_dataset(table, SIZE, shuffle=table is split.train, seed=0, progress=False)
@@ -89,7 +89,7 @@ def draw_all(folder: Path) -> dict[str, NDArray]:
 
 
 def hundred_classes() -> pd.DataFrame:
-    """Return predictions of a hundred classes, four of five of them right."""
+    """Return predictions of a hundred classes, of which about four in five are right."""
     rng = np.random.default_rng(0)
     names = [f"class {number}" for number in range(100)]
     true, other = rng.integers(0, 100, (2, 4000))
@@ -105,7 +105,7 @@ def save(axes: NDArray, path: Path) -> None:
 
 
 def main() -> None:
-    """Write a PNG file for each picture, and one of all."""
+    """Write a PNG file for each picture, and one with all of them."""
     pictures = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURES
     pictures.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
-"""Draw each classic network from the model that is built: sizes of maps, channels, parameters.
+"""Draw each classic network from its Keras model: sizes of maps, channels, parameters.
 
     python docs/network_figures.py [PICTURES]
 
-PICTURES is the folder that the pictures and tables go to, `docs/_gallery` by default.
+PICTURES is the output folder, by default `docs/_gallery`.
 """
 
 import sys
@@ -29,7 +29,7 @@ BLUE = "#0072B2"
 
 
 def blocks_of(model: keras.Model) -> pd.DataFrame:
-    """Return a row for each block: the height of its maps, channels, parameters."""
+    """Return a row for each block, with the size of its maps, its channels, and its parameters."""
     table = list_blocks(model)
     shapes = table["output_shape"]
     return pd.DataFrame(
@@ -44,7 +44,7 @@ def blocks_of(model: keras.Model) -> pd.DataFrame:
 
 
 def draw(ax: Axes, blocks: pd.DataFrame) -> None:
-    """Draw a box for each block, as high as its maps, darker with more parameters."""
+    """Draw a box for each block, as high as its maps, and darker for more parameters."""
     most, half = blocks["parameters"].max(), blocks["height"].max() / 2
     for place, row in enumerate(blocks.itertuples()):
         box = Rectangle((place - 0.4, -row.height / 2), 0.8, row.height, color=BLUE)
@@ -58,7 +58,7 @@ def draw(ax: Axes, blocks: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Write a picture and a table for each network."""
+    """Write a picture for each network."""
     pictures = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURES
     pictures.mkdir(parents=True, exist_ok=True)
     for name, build in tqdm(NETWORKS.items(), "networks"):

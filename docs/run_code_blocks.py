@@ -1,6 +1,6 @@
 """Execute every Python block of README.md and of the documentation, page by page.
 
-A page runs in a folder of its own, which holds `photos/`: handwritten digits in class folders.
+Each page runs in its own folder, which contains `photos/`: handwritten digits in class folders.
 Pretrained weights are replaced by random ones, so that nothing is downloaded.
 
     python docs/run_code_blocks.py [PAGE …]
@@ -22,12 +22,12 @@ REPLACEMENTS = {'weights="imagenet"': "weights=None"}
 
 
 def pages() -> list[Path]:
-    """Return the files that hold code."""
+    """Return the files that contain code."""
     return [ROOT / "README.md", *sorted(ROOT.glob("docs/*/*.md"))]
 
 
 def code_of(page: Path) -> str:
-    """Join the Python blocks of a page; what stands between them becomes empty lines."""
+    """Join the Python blocks of a page, with empty lines for the text between them."""
     text = page.read_text(encoding="utf-8")
     for old, new in REPLACEMENTS.items():
         text = text.replace(old, new)
@@ -50,14 +50,14 @@ def write_photos(folder: Path, count: int = 20) -> None:
 
 
 def run_in(folder: Path | str, page: Path, photos: int = 20) -> None:
-    """Execute the blocks of a page with `photos` of each class; an error shows the page's line."""
+    """Execute the blocks of a page with `photos` images per class; errors show the page's line."""
     with contextlib.chdir(folder):
         write_photos(Path("photos"), photos)
         exec(compile(code_of(page), str(page), "exec"), {"__name__": "__main__"})
 
 
 def run(page: Path, photos: int = 20) -> None:
-    """Execute the blocks of a page in a folder of its own, and leave nothing."""
+    """Execute the blocks of a page in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         run_in(folder, page, photos)
 

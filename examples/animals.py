@@ -1,9 +1,9 @@
 # %% [markdown]
 # # From a downloaded folder with foreign names to a trained network
 #
-# As for the animals that come in Italian class folders: rename the classes by a dictionary in a
-# file, number the images, split into train, validation and test folders, list these, train.
-# Tiles of two photos, in Italian folders, stand in for the animals.
+# This example is for data sets such as the animals in Italian class folders. It renames the classes
+# with a dictionary in a file, numbers the images, splits them into train, validation and test
+# folders, lists these, and trains. Tiles of two photos, in Italian folders, replace the animals.
 #
 #     python examples/animals.py
 
@@ -31,7 +31,7 @@ from cnnkit.viz import plot_history, show_predictions
 IMAGE_SIZE = (32, 32)
 EPOCHS = 15
 SEED = 0
-# The file that lies beside the folder. It is read as text: nothing in it is ever run.
+# The file that comes with the folder. It is read as text and never executed.
 DICTIONARY = """\
 translate = {"fiore": "flower", "foglie": "leaves", "cielo": "sky", "tempio": "temple",
              "alberi": "trees", "acqua": "water"}
@@ -42,13 +42,13 @@ ITALIAN = "fiore", "foglie", "cielo", "tempio", "alberi", "acqua"
 # %% [markdown]
 # ## Put the folder in order
 #
-# Both steps plan first, and refuse as a whole what would overwrite a file. The originals stay: the
-# parts hold hard links, which are further names of the same files and take no room.
+# Both steps plan first, and reject the whole plan if it would overwrite a file. The original files
+# stay. The parts contain hard links: additional names of the same files, which take no space.
 
 
 # %%
 def put_in_order(folder: Path, dictionary: Path, parted: Path) -> dict[str, str]:
-    """Rename, number and split a folder; tell what was done."""
+    """Rename, number and split a folder; return a summary."""
     plan = rename_classes(folder, dictionary, dry_run=True)
     print(plan.map(lambda path: Path(path).name).to_string(index=False))
     renamed = rename_classes(folder, dictionary)
@@ -65,7 +65,7 @@ def put_in_order(folder: Path, dictionary: Path, parted: Path) -> dict[str, str]
 
 
 def train(split: Split[pd.DataFrame]) -> tuple[keras.Model, keras.callbacks.History]:
-    """Train a small network, with the train images mirrored at random."""
+    """Train a small network, with random mirroring of the training images."""
     dataset = image_dataset(
         split.train,
         IMAGE_SIZE,
@@ -85,7 +85,7 @@ def train(split: Split[pd.DataFrame]) -> tuple[keras.Model, keras.callbacks.Hist
 
 # %%
 def main() -> None:
-    """Run it all and print what came of it."""
+    """Run the example and print the results."""
     output = parse_arguments("Put a folder in order and train.", "animals", folder=False).output
     keras.utils.set_random_seed(SEED)
     with tempfile.TemporaryDirectory() as place:
@@ -104,7 +104,7 @@ def main() -> None:
     rows = {
         **done,
         "images to train, validate and test": ", ".join(str(len(part)) for part in split),
-        # Tiles of the same photo are easy: see what sample_photos.py says of it.
+        # Tiles of the same photo are easy to classify, see sample_photos.py.
         "accuracy on the test images": f"{hits:.3f}",
         "pictures in": str(output),
     }

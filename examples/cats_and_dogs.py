@@ -1,8 +1,9 @@
 # %% [markdown]
-# # Two classes that are told by the names of the files
+# # Two classes, given by the file names
 #
-# The files lie side by side and are called `cat.12.png` and `dog.7.png`; without a folder, tiles of
-# two photos called `temple.12.png` and `flower.7.png`. They are read gray, into arrays.
+# All files are in one folder and have names such as `cat.12.png` and `dog.7.png`. Without a folder,
+# tiles of two photos are used, such as `temple.12.png` and `flower.7.png`. The images are read as
+# grayscale arrays.
 #
 #     python examples/cats_and_dogs.py [FOLDER]
 
@@ -20,29 +21,29 @@ from cnnkit.data import Split, list_images, load_images, predict_images, split_a
 from cnnkit.models import simple_cnn
 from cnnkit.viz import plot_confusion_matrix, plot_history, show_predictions
 
-IMAGE_SIZE = (32, 32)  # for photos of one's own rather (70, 70)
+IMAGE_SIZE = (32, 32)  # for your own photos, better (70, 70)
 EPOCHS = 30
 SEED = 0
-# What stands in front of the first dot. A name without a dot is an error that tells the file.
+# The text before the first dot. A name without a dot raises an error that names the file.
 LABEL = re.compile(r"^([^.]+)\.\d+\.")
 
 
 # %% [markdown]
 # ## One sigmoid unit
 #
-# For two classes one number is enough: the probability of the second. Its loss is
-# `binary_crossentropy`, and its targets are 0 and 1, as they come.
+# For two classes one number is enough: the probability of the second class. The loss is
+# `binary_crossentropy`, and the targets are the class numbers 0 and 1.
 
 
 # %%
 def train(split: Split[Any]) -> tuple[keras.Model, keras.callbacks.History]:
-    """Train a small network for gray images on arrays."""
+    """Train a small network on arrays of grayscale images."""
     model = simple_cnn(
         (*IMAGE_SIZE, 1),
         1,
         dropout=0.5,
         classifier_activation="sigmoid",
-        mode="unit",  # scaling is inside: the arrays stay uint8, a quarter of float32
+        mode="unit",  # the model scales, so the arrays stay uint8, a quarter of float32
     )
     model.compile("adam", loss="binary_crossentropy", metrics=["accuracy"])
     callback = keras.callbacks.EarlyStopping(patience=8, restore_best_weights=True)
@@ -59,7 +60,7 @@ def train(split: Split[Any]) -> tuple[keras.Model, keras.callbacks.History]:
 
 # %%
 def main() -> None:
-    """Run it all and print what came of it."""
+    """Run the example and print the results."""
     arguments = parse_arguments("Tell two classes apart, named by files.", "cats_and_dogs")
     output = arguments.output
     keras.utils.set_random_seed(SEED)

@@ -1,9 +1,10 @@
 # %% [markdown]
-# # Two folders of cells, fed as by ImageDataGenerator
+# # Two folders of cells, fed by iterators like ImageDataGenerator's
 #
-# As for the malaria images, `parasitized/` and `uninfected/`: three iterators that look like
-# ImageDataGenerator's, albumentations on the train images only, one sigmoid unit. Without a folder,
-# tiles of a photo stand in for cells: pale sky and pale water, of which there is less.
+# This example is for data sets such as the malaria images, `parasitized/` and `uninfected/`. It has
+# three iterators like ImageDataGenerator's, albumentations on the training images only, and one
+# sigmoid unit. Without a folder, tiles of a photo replace the cells: pale sky, and fewer tiles of
+# pale water.
 #
 #     python examples/cells.py [FOLDER]
 
@@ -19,10 +20,10 @@ from cnnkit.data import Split, flow_from_tables, list_images, predict_images, sp
 from cnnkit.models import simple_cnn
 from cnnkit.viz import plot_confusion_matrix, plot_history, show_augmentations
 
-IMAGE_SIZE = (32, 32)  # for cells rather (64, 64)
+IMAGE_SIZE = (32, 32)  # for cells, better (64, 64)
 EPOCHS = 30
 SEED = 0
-# A cell has no top and no bottom. Its color is what tells, so colors change only a little.
+# A cell has no top or bottom. Its color shows its class, so colors change only a little.
 AUGMENTATION = A.Compose(
     [
         A.HorizontalFlip(p=0.5),
@@ -36,8 +37,8 @@ AUGMENTATION = A.Compose(
 # %% [markdown]
 # ## Train on iterators
 #
-# `mode="unit"` scales to 0..1 behind the augmentation, which gets the uint8 pixels that it wants.
-# The network must not scale once more, and whoever predicts has to give the same mode.
+# `mode="unit"` scales to 0..1 after the augmentation, which therefore receives uint8 pixels. The
+# network must not scale again, and predictions must use the same mode.
 
 
 # %%
@@ -60,7 +61,7 @@ def train(flows: Split) -> tuple[keras.Model, keras.callbacks.History]:
         epochs=EPOCHS,
         callbacks=[callback],
         class_weight=dict(enumerate(counts.sum() / (2 * counts))),
-        shuffle=False,  # each epoch has a new order already, which follows from the seed
+        shuffle=False,  # the iterator already shuffles in each epoch, by its seed
         verbose=2,
     )
     return model, history
@@ -68,7 +69,7 @@ def train(flows: Split) -> tuple[keras.Model, keras.callbacks.History]:
 
 # %%
 def main() -> None:
-    """Run it all and print what came of it."""
+    """Run the example and print the results."""
     arguments = parse_arguments("Tell cells of two kinds apart.", "cells")
     output = arguments.output
     keras.utils.set_random_seed(SEED)

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Compare VGG, GoogLeNet and ResNet
 #
-# The classic networks and a small one learn the same digits from the same start: images of 32x32
-# pixels in color, few epochs. What matters is in one table: parameters, time and accuracy.
+# The classic networks and a small one are trained on the same digits, in color and with 32x32
+# pixels, for a few epochs. One table compares parameters, time, and accuracy.
 #
 #     python examples/compare_networks.py
 
@@ -17,11 +17,11 @@ from tqdm.auto import tqdm
 from cnnkit.data import Split, image_dataset, list_images, split_table
 from cnnkit.models import googlenet, resnet, simple_cnn, vggnet
 
-IMAGE_SIZE = (32, 32)  # the least that the three take
+IMAGE_SIZE = (32, 32)  # the smallest size that all three accept
 SHAPE = (*IMAGE_SIZE, 3)
 EPOCHS = 3
 SEED = 0
-# BatchNorm in all of them: without it VGG and GoogLeNet learn nothing in so few epochs.
+# All have BatchNorm; without it, VGG and GoogLeNet learn nothing in so few epochs.
 NETWORKS = {
     "simple_cnn": lambda: simple_cnn(SHAPE, 10, batch_norm=True, mode="unit"),
     "vggnet, depth 11": lambda: vggnet(SHAPE, 10, depth=11, batch_norm=True, mode="tf"),
@@ -32,7 +32,7 @@ NETWORKS = {
 
 # %%
 class Clock(keras.callbacks.Callback):
-    """Measure epochs; the first, in which TensorFlow builds its graph, doesn't count."""
+    """Measure the time of epochs, without the first, in which TensorFlow builds its graph."""
 
     def __init__(self, bar: tqdm) -> None:
         super().__init__()
@@ -50,12 +50,12 @@ class Clock(keras.callbacks.Callback):
 
 
 def compare(name: str, split: Split[pd.DataFrame], bar: tqdm) -> tuple[dict[str, object], list]:
-    """Train one network; return its row of the table and its validation accuracies."""
+    """Train a network; return its row of the table and its validation accuracies."""
     keras.utils.set_random_seed(SEED)
     model = NETWORKS[name]()
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9  # the default of 0.99 needs some hundred batches to settle
+            layer.momentum = 0.9  # the default of 0.99 takes hundreds of batches to settle
     model.compile(
         keras.optimizers.Adam(1e-3), loss="categorical_crossentropy", metrics=["accuracy"]
     )
@@ -95,7 +95,7 @@ def main() -> None:
     """Train all networks and print the table."""
     output = parse_arguments("Compare networks.", "compare_networks", folder=False).output
     # 320 images to train with, so that it takes a minute. More of them may turn the order around.
-    # scikit-learn's digits come from few writers, who are in all parts: new ones would do worse.
+    # All parts have digits of the same few writers; new writers would give a lower accuracy.
     table = list_images(write_digits(output / "digits"))
     sample = table.groupby("targets").sample(70, random_state=SEED)
     split = split_table(sample, validation_size=100, test_size=280, random_state=SEED)

@@ -2,8 +2,9 @@
 # # From a folder of images to a classifier
 #
 # Real handwritten digits (scikit-learn's `load_digits`) are written as files into class folders.
-# Then, as with any folder: list, split, look; train a small network on the digits 0 to 4; make it
-# the backbone of a classifier of 5 to 9 with few images; fine-tune, evaluate, predict.
+# The next steps are the same for any folder: list, split, and look at the images. A small network
+# is trained on the digits 0 to 4. It becomes the backbone of a classifier of 5 to 9, which is
+# fine-tuned with few images, evaluated, and used for predictions.
 
 # %%
 import tempfile
@@ -29,7 +30,7 @@ HEAD_EPOCHS, EPOCHS = 10, 20
 output = parse_arguments("Learn digits from few images.", "digits", folder=False).output
 keras.utils.set_random_seed(SEED)
 
-# A shift and a turn leave a digit what it is; a flip would not, nor half a turn a 6.
+# A small shift or rotation doesn't change a digit; a flip, or half a turn of a 6, does.
 AUGMENTATION = A.Affine(translate_percent=(-0.08, 0.08), rotate=(-10, 10), p=0.8)
 
 # %%
@@ -50,14 +51,14 @@ axes[0].figure.savefig(output / "augmentations.png")
 
 
 def of_classes(names: str) -> pd.DataFrame:
-    """Choose some classes and number them anew."""
+    """Select some classes and renumber them."""
     chosen = table[table["target_names"].isin(list(names))]
     categories = chosen["target_names"].cat.remove_unused_categories()
     return chosen.assign(target_names=categories, targets=categories.cat.codes)
 
 
 def datasets(split: Split[pd.DataFrame], batch_size: int) -> list:
-    """Return augmented training images, and the others as they are."""
+    """Return augmented training images, and validation and test images without augmentation."""
     drawn = {"transform": AUGMENTATION, "shuffle": True, "seed": SEED, "batch_size": batch_size}
     options = [drawn, {}, {}]
     parts = zip(split, options, strict=True)
@@ -67,21 +68,21 @@ def datasets(split: Split[pd.DataFrame], batch_size: int) -> list:
 # %% [markdown]
 # ## A backbone from the digits 0 to 4
 #
-# Scaling is inside the network (`mode="unit"`), so that every pipeline gives raw pixels.
+# The network scales its own input (`mode="unit"`), so every pipeline returns raw pixels.
 
 # %%
 train, validation, _ = datasets(split_table(of_classes("01234"), random_state=SEED), 32)
 model = simple_cnn((*SIZE, 3), 5, batch_norm=True, mode="unit", pooling="avg")
 model.compile(keras.optimizers.Adam(3e-3), "categorical_crossentropy", metrics=["accuracy"])
-# The dataset has its own order; Keras warns where it is to shuffle and can't.
+# The dataset shuffles by itself; Keras would warn that it can't shuffle it.
 model.fit(train, validation_data=validation, epochs=12, shuffle=False, verbose=2)
 backbone = keras.Model(model.input, model.get_layer("block3_pool").output, name="digits")
 
 # %% [markdown]
 # ## A classifier of 5 to 9 from a few images
 #
-# Once with the head alone, at the better of two rates, and once with everything. All runs see
-# every image equally often.
+# First only the head is trained, at the better of two rates; then all layers. All runs see every
+# image equally often.
 
 # %%
 new = split_table(of_classes("56789"), test_size=0.5, random_state=SEED)

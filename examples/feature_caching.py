@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Run the frozen part of a network once
 #
-# A network that knows the digits 0 to 4 is frozen and gets a new head for 5 to 9. The head is
-# trained twice from one start: behind the whole network, and on features that are kept.
+# A network that was trained on the digits 0 to 4 is frozen and gets a new head for 5 to 9. The head
+# is trained twice from the same start: with the whole network, and on cached features.
 #
 #     python examples/feature_caching.py
 
@@ -25,7 +25,7 @@ SEED = 0
 
 # %%
 def choose(table: pd.DataFrame, names: str) -> Split[pd.DataFrame]:
-    """Choose some classes, number them anew and split them."""
+    """Select some classes, renumber them, and split them."""
     chosen = table[table["target_names"].isin(list(names))]
     categories = chosen["target_names"].cat.remove_unused_categories()
     chosen = chosen.assign(target_names=categories, targets=categories.cat.codes)
@@ -33,7 +33,7 @@ def choose(table: pd.DataFrame, names: str) -> Split[pd.DataFrame]:
 
 
 def feed(split: Split[pd.DataFrame]) -> tuple:
-    """Make datasets without a transform, which would change the features in each epoch."""
+    """Make datasets without a transform, because a transform would change the features."""
     options = {"cache": "memory", "progress": False}
     return (
         image_dataset(split.train, IMAGE_SIZE, shuffle=True, seed=SEED, **options),
@@ -52,13 +52,13 @@ def train(model: keras.Model, data: tuple, epochs: int) -> tuple[dict[str, list[
 # %% [markdown]
 # ## The new classifier
 #
-# Only the head trains. With the same seed two classifiers begin with the same weights; each has a
-# backbone of its own, as they would share its layers otherwise.
+# Only the head is trained. With the same seed, two classifiers start with the same weights. Each
+# needs its own backbone; otherwise, they would share its layers.
 
 
 # %%
 def build(backbone: keras.Model) -> keras.Model:
-    """Put a fresh head on a frozen copy of the backbone."""
+    """Put a new head on a frozen copy of the backbone."""
     keras.utils.set_random_seed(SEED)
     copy = keras.models.clone_model(backbone)
     copy.set_weights(backbone.get_weights())
@@ -99,7 +99,7 @@ def main() -> None:
     apart = max(np.abs(np.subtract(whole[key], kept[key])).max() for key in ("loss", "val_loss"))
     losses = pd.DataFrame({"whole network": whole["val_loss"], "features": kept["val_loss"]})
     axes = losses.plot(style=["-", "--"], linewidth=3, xlabel="epoch", ylabel="validation loss")
-    axes.figure.savefig(output / "loss.png")  # the second lies on the first
+    axes.figure.savefig(output / "loss.png")  # the two curves coincide
     accuracy = model.evaluate(data[1], verbose=0)[1]
     rows = {
         "largest difference of a loss": f"{apart:.1e}",

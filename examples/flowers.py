@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Classify a folder of class folders
 #
-# As one does with the flowers of TensorFlow's tutorial: list, split, look, augment, train, predict.
-# Without a folder, tiles of two photos (a flower, leaves, a temple and so on) stand in for one.
+# The steps are those for the flowers of TensorFlow's tutorial: list, split, look, augment, train,
+# predict. Without a folder, tiles of two photos are used (a flower, leaves, a temple, and so on).
 #
 #     python examples/flowers.py [FOLDER]
 
@@ -18,7 +18,7 @@ from cnnkit.data import Split, image_dataset, list_images, predict_images, split
 from cnnkit.models import simple_cnn
 from cnnkit.viz import plot_history, show_augmentations, show_images
 
-IMAGE_SIZE = (32, 32)  # for photos of one's own rather (180, 180)
+IMAGE_SIZE = (32, 32)  # for your own photos, better (180, 180)
 EPOCHS = 15
 SEED = 0
 
@@ -26,12 +26,12 @@ SEED = 0
 # %% [markdown]
 # ## Augment
 #
-# Photos of flowers may be mirrored, turned and zoomed. Keras's layers draw from seeds of their own.
+# Photos of flowers may be mirrored, rotated and zoomed. Keras's layers have their own seeds.
 
 
 # %%
 def build_augmentation() -> keras.Sequential:
-    """Mirror, turn and zoom a little."""
+    """Mirror, and rotate and zoom a little."""
     return keras.Sequential(
         [
             keras.layers.RandomFlip("horizontal", seed=SEED),
@@ -53,15 +53,15 @@ def look(table: pd.DataFrame, augmentation: keras.Sequential, output: Path) -> N
 # %% [markdown]
 # ## Train
 #
-# The cache keeps the decoded images in front of the augmentation: files are read once, and each
-# epoch still draws anew. Validation images are neither shuffled nor augmented.
+# The cache keeps the decoded images before they are augmented: files are read once, and each epoch
+# still draws new augmentations. Validation images are neither shuffled nor augmented.
 
 
 # %%
 def train(
     split: Split[pd.DataFrame], augmentation: keras.Sequential
 ) -> tuple[keras.Model, keras.callbacks.History]:
-    """Train a small network with dropout against learning by heart."""
+    """Train a small network, with dropout against overfitting."""
     dataset = image_dataset(
         split.train, IMAGE_SIZE, transform=augmentation, shuffle=True, seed=SEED, cache="memory"
     )
@@ -78,7 +78,7 @@ def train(
 
 # %%
 def main() -> None:
-    """Run it all and print what came of it."""
+    """Run the example and print the results."""
     arguments = parse_arguments("Classify a folder of class folders.", "flowers")
     output = arguments.output
     keras.utils.set_random_seed(SEED)

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # See where a network looks
 #
-# A small network learns tiles of two photos. It averages over all places, so it takes images of any
-# size: shown a whole photo, Grad-CAM lays heat over the places that speak for a class.
+# A small network is trained on tiles of two photos. It averages over all positions, so it accepts
+# images of any size. For a whole photo, Grad-CAM shows which regions support a class.
 #
 #     python examples/grad_cam.py
 
@@ -20,10 +20,10 @@ from cnnkit.data import Split, image_dataset, list_images, predict_images, split
 from cnnkit.models import simple_cnn
 from cnnkit.viz import plot_history, show_feature_maps, show_grad_cam
 
-IMAGE_SIZE = (20, 20)  # that of the tiles: what is seen in a whole photo is of the same scale
+IMAGE_SIZE = (20, 20)  # the size of the tiles, which have the same scale as the whole photos
 EPOCHS = 25
 SEED = 0
-# Which classes are looked for in which photo; the last of each isn't there.
+# The classes to look for in each photo; the last one doesn't occur in it.
 LOOKED_FOR = {
     "china.jpg": ["temple", "trees", "sky", "flower"],
     "flower.jpg": ["flower", "leaves", "temple"],
@@ -32,7 +32,7 @@ LOOKED_FOR = {
 
 # %%
 def train(split: Split[pd.DataFrame]) -> tuple[keras.Model, keras.callbacks.History]:
-    """Train a network whose height and width are open."""
+    """Train a network for images of any height and width."""
     dataset = image_dataset(
         split.train,
         IMAGE_SIZE,
@@ -47,7 +47,7 @@ def train(split: Split[pd.DataFrame]) -> tuple[keras.Model, keras.callbacks.Hist
         len(dataset.class_names),
         filters=(16, 32, 64),
         batch_norm=True,
-        pooling="avg",  # the mean over all places: it doesn't matter how many there are
+        pooling="avg",  # the mean over all positions, however many there are
         dense_units=0,
         mode="unit",
     )
@@ -61,16 +61,17 @@ def train(split: Split[pd.DataFrame]) -> tuple[keras.Model, keras.callbacks.Hist
 
 
 # %% [markdown]
-# ## Heat on whole photos
+# ## Heat maps of whole photos
 #
-# Tiles of these photos were learned, so this doesn't tell how well the network would do on another
-# temple. A class that isn't there gets heat too, on what is most like it: the orange of the roofs
-# for the flower. The title has the probability, which all that is in the photo has to share.
+# The network was trained on tiles of these photos, so this doesn't show how well it would do on
+# another temple. A class that doesn't occur gets a heat map too, on what is most similar: for the
+# flower, the orange of the roofs. The title gives the probability; all classes in the photo share
+# a total of 1.
 
 
 # %%
 def show_heat(model: keras.Model, class_names: list[str], output: Path) -> None:
-    """Save a picture for each photo: a row for each class that is looked for."""
+    """Save a picture for each photo, with a row for each class to look for."""
     for photo, names in LOOKED_FOR.items():
         figure, axes = plt.subplots(
             len(names), 2, figsize=(8, 3 * len(names)), layout="constrained"
@@ -84,7 +85,7 @@ def show_heat(model: keras.Model, class_names: list[str], output: Path) -> None:
 
 # %%
 def main() -> None:
-    """Run it all and print what came of it."""
+    """Run the example and print the results."""
     output = parse_arguments("See where a network looks.", "grad_cam", folder=False).output
     keras.utils.set_random_seed(SEED)
     table = list_images(write_photos(output / "photos"))

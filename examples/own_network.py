@@ -1,8 +1,8 @@
 # %% [markdown]
-# # A network of one's own from blocks
+# # Your own network from blocks
 #
 # The blocks of ResNet and GoogLeNet are functions from feature maps to feature maps, like Keras's
-# own layers. Here a pool by the minimum, which keeps dark strokes on white, feeds both kinds.
+# own layers. Here both follow a minimum pooling layer, which keeps dark strokes on white.
 #
 #     python examples/own_network.py
 
@@ -31,13 +31,13 @@ SEED = 0
 # %% [markdown]
 # ## Build
 #
-# Stage and block name the layers, so that weights can be loaded by name, and each pair of them may
-# stand in a network only once. What comes out is a plain Keras model.
+# The stage and the block name the layers, so that weights can be loaded by name. Each pair may
+# occur only once in a network. The result is a plain Keras model.
 
 
 # %%
 def build_network(classes: int) -> keras.Model:
-    """Build a small network that has a bit of ResNet and a bit of GoogLeNet."""
+    """Build a small network with blocks of ResNet and GoogLeNet."""
     inputs = keras.Input((*IMAGE_SIZE, 3))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="scale")(inputs)
     # Max pooling would keep the white of the paper and thin the strokes.
@@ -56,7 +56,7 @@ def build_network(classes: int) -> keras.Model:
 
 # %%
 def train(model: keras.Model, split: Split[pd.DataFrame]) -> keras.callbacks.History:
-    """Train with a rate that falls to nothing along a cosine."""
+    """Train with a learning rate that decays to zero along a cosine."""
     dataset = image_dataset(
         split.train, IMAGE_SIZE, shuffle=True, seed=SEED, cache="memory", batch_size=16
     )
@@ -70,7 +70,7 @@ def train(model: keras.Model, split: Split[pd.DataFrame]) -> keras.callbacks.His
 
 # %%
 def main() -> None:
-    """Run it all and print what came of it."""
+    """Run the example and print the results."""
     output = parse_arguments("Build a network of blocks.", "own_network", folder=False).output
     keras.utils.set_random_seed(SEED)
     table = list_images(write_digits(output / "digits"))

@@ -1,7 +1,7 @@
-"""Small data for the examples, from the two photos and the digits that scikit-learn ships.
+"""Small data for the examples, from two photos and the digits that scikit-learn includes.
 
-No pixel is in two files. Still, the tiles of a class share one photo and its light: a high accuracy
-says that the code works, not that the network would know another temple.
+No pixel is in two files. Still, the tiles of a class share one photo and its light. A high accuracy
+shows that the code works, not that the network would recognize another temple.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits, load_sample_image
 
 TILE = 20  # height and width in pixels
-# Of each class a photo and its parts that show hardly anything else: left, top, right, bottom.
+# For each class, a photo and the regions that show almost nothing else: left, top, right, bottom.
 REGIONS = {
     "flower": ("flower.jpg", (220, 130, 400, 310), (180, 190, 220, 250), (400, 190, 440, 250)),
     "leaves": ("flower.jpg", (0, 60, 140, 340), (490, 0, 630, 240)),
@@ -26,7 +26,7 @@ REGIONS = {
 
 
 def write_photos(folder: Path, regions: dict = REGIONS, layout: str = "{0}/{0}_{1}.png") -> Path:
-    """Cut the regions into disjoint tiles, and write each to a file."""
+    """Cut the regions into disjoint tiles, and write each tile to a file."""
     for name, (photo, *boxes) in regions.items():
         pixels = load_sample_image(photo)
         steps = [(range(box[1], box[3], TILE), range(box[0], box[2], TILE)) for box in boxes]
@@ -49,7 +49,7 @@ def write_digits(folder: Path) -> Path:
 
 
 def parse_arguments(description: str, name: str, *, folder: bool = True) -> argparse.Namespace:
-    """Read the command line; a notebook has none of its own."""
+    """Parse the command line. A notebook has none and uses the defaults."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--output", type=Path, default=Path("output") / name, help="for results")
     if folder:

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # A classifier for a folder of one's own
+# # A classifier for your own folder
 #
-# The folder holds a folder of images for each class, or `train/`, `validation/` and `test/` folders
-# of such. A network of keras.applications is fine-tuned on it, evaluated on the test part, and its
-# predictions are written to a table.
+# The folder contains one folder of images per class, or `train/`, `validation/` and `test/` folders
+# with class folders. A network of keras.applications is fine-tuned on it and evaluated on the test
+# part, and its predictions are written to a table.
 #
 #     python examples/train_on_folder.py FOLDER
 #     python examples/train_on_folder.py FOLDER --backbone ResNet50 --image-size 128
@@ -26,7 +26,7 @@ from cnnkit.viz import plot_history, show_augmentations, show_images, show_predi
 
 # %%
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Fine-tune a network on a folder of images.")
     parser.add_argument("folder", type=Path, help="holds class folders, or train/ and so on")
     parser.add_argument("--backbone", default="MobileNetV2", help="a name in keras.applications")
@@ -38,19 +38,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("output/folder"))
-    # A notebook has no command line of its own: name your folder here.
+    # A notebook has no command line; put the name of your folder here.
     return parser.parse_args(["photos"] if "ipykernel" in sys.modules else None)
 
 
 def list_or_split(folder: Path, seed: int) -> Split[pd.DataFrame]:
-    """Take a ready-made split, or make one."""
+    """Read an existing split, or create one."""
     if (folder / "train").is_dir():
         return list_splits(folder)
     return split_table(list_images(folder), random_state=seed)
 
 
 def build_backbone(name: str, weights: str, alpha: float | None, image_size: int) -> keras.Model:
-    """Build a network of keras.applications without its classifier."""
+    """Build a network of keras.applications without its classification head."""
     options: dict[str, Any] = {} if alpha is None else {"alpha": alpha}
     return getattr(keras.applications, name)(
         input_shape=(image_size, image_size, 3),
@@ -62,7 +62,7 @@ def build_backbone(name: str, weights: str, alpha: float | None, image_size: int
 
 # %%
 def main() -> None:
-    """Train, evaluate, predict, and say where the pictures lie."""
+    """Train, evaluate, predict, and print where the pictures are."""
     arguments = parse_arguments()
     output, size = arguments.output, (arguments.image_size, arguments.image_size)
     output.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # A folder read into arrays, with a broken file in it
+# # A folder with a broken file, read into arrays
 #
-# As for the weather photos (cloudy, rain, shine, sunrise), of which some can't be read: they are
-# left out and reported, and the rest is fitted as arrays. Without a folder, tiles of a photo (sky,
-# water, trees) stand in, and half a file is put among them.
+# This example is for data sets such as the weather photos (cloudy, rain, shine, sunrise), some of
+# which can't be read. These are skipped and reported, and the network is trained on arrays of the
+# others. Without a folder, tiles of a photo are used (sky, water, trees), with a truncated file.
 #
 #     python examples/weather.py [FOLDER]
 
@@ -20,14 +20,14 @@ from cnnkit.data import Split, list_images, load_images, split_arrays
 from cnnkit.models import simple_cnn
 from cnnkit.viz import plot_history, show_images
 
-IMAGE_SIZE = (32, 32)  # for photos of one's own rather (150, 150)
+IMAGE_SIZE = (32, 32)  # for your own photos, better (150, 150)
 EPOCHS = 30
 SEED = 0
 
 
 # %%
 def write_samples(folder: Path) -> Path:
-    """Write tiles of three classes, and half of one as downloads leave it that broke off."""
+    """Write tiles of three classes, and a truncated file, as an interrupted download leaves it."""
     write_photos(folder, {name: REGIONS[name] for name in ("sky", "trees", "water")})
     whole = (folder / "sky" / "sky_0.png").read_bytes()
     (folder / "sky" / "half.png").write_bytes(whole[: len(whole) // 2])
@@ -37,8 +37,8 @@ def write_samples(folder: Path) -> Path:
 # %% [markdown]
 # ## Train on arrays
 #
-# Targets are one-hot rows here. The classes differ in size, so the loss weighs each by its share:
-# otherwise a class with few images counts little.
+# The targets are one-hot rows. The classes differ in size, so the loss weights each class by the
+# inverse of its share; otherwise, a class with few images would count little.
 
 
 # %%
@@ -63,14 +63,14 @@ def train(split: Split[Any]) -> tuple[keras.Model, keras.callbacks.History]:
 
 
 def recalls(model: keras.Model, images: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
-    """Tell the share of each class that is recognized."""
+    """Return the share of each class that is recognized."""
     right = model.predict(images, verbose=0).argmax(axis=1) == one_hot.argmax(axis=1)
     return (right[:, None] * one_hot).sum(axis=0) / one_hot.sum(axis=0)
 
 
 # %%
 def main() -> None:
-    """Run it all and print what came of it."""
+    """Run the example and print the results."""
     arguments = parse_arguments("Fit arrays of a folder with broken files.", "weather")
     output = arguments.output
     keras.utils.set_random_seed(SEED)

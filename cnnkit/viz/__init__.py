@@ -1,4 +1,4 @@
-"""Plots of training and of images: Axes in, Axes out; nothing is shown and no setting changed."""
+"""Plots of training and of images. Functions take and return Axes; none calls `plt.show()`."""
 
 from cnnkit.viz._feature_maps import show_feature_maps
 from cnnkit.viz._grad_cam import show_grad_cam

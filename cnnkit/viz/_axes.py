@@ -1,4 +1,4 @@
-"""The panels that every function draws on."""
+"""The panels that all functions draw on, and checks that they share."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,24 +9,24 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-# Okabe and Ito's palette, distinct for color-blind people too; lines differ in style as well.
+# Okabe and Ito's palette, which color-blind people can tell apart. Lines differ in style as well.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 
 
 def names_of(name: str, given: Iterable[object] | None, images: Sequence[Any]) -> list[str]:
-    """Return a name for each image, empty ones by default, or raise."""
+    """Return a name for each image, empty by default, or raise."""
     names = [""] * len(images) if given is None else list(map(str, given))
     if isinstance(given, str) or len(names) != len(images):
         msg = (
             f"`{name}` must be a list with a name for each image. "
-            f"Received: {len(images)} images and {name}={given!r}."
+            f"Received: {len(images)} images and {name}={given!r}. Give one name per image."
         )
         raise ValueError(msg)
     return names
 
 
 def tell_the_rest(drawn: NDArray[Any], shown: int, given: int) -> None:
-    """Write below the panels that only the first of many images are shown."""
+    """Note below the panels that only the first images are shown, if some are left out."""
     if shown < given:
         text = f"the first {shown} of {given} images"
         drawn[0].figure.supxlabel(text, fontsize="medium")
@@ -39,14 +39,17 @@ def panels(
     columns: int | None = None,
     panel_size: tuple[float, float] = (4.0, 3.2),
 ) -> NDArray[Any]:
-    """Return `count` panels in a flat array: the given ones, or those of a new figure.
+    """Return a flat array of `count` panels, taken from `axes` or from a new figure.
 
-    Panels of the grid that are left over are switched off.
+    Unused panels of the new figure are hidden.
     """
     if axes is not None:
         given = np.array([axes] if isinstance(axes, Axes) else list(axes), dtype=object).ravel()
         if len(given) < count:
-            msg = f"`axes` must hold {count} panels. Received: {len(given)}."
+            msg = (
+                f"`axes` must hold {count} panels. Received: {len(given)}. "
+                "Pass more, or leave `axes` out to draw a new figure."
+            )
             raise ValueError(msg)
         return given[:count]
     columns = columns or count

@@ -1,4 +1,4 @@
-"""What a layer makes of an image."""
+"""The feature maps of a layer for an image."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ def show_feature_maps(
     mode: str = "none",
     axes: Iterable[Axes] | None = None,
 ) -> NDArray[Any]:
-    """Show what a layer makes of an image, a panel for each channel, the most active first.
+    """Show the feature maps of a layer for an image: one panel per channel, most active first.
 
     Args:
-        model: A Keras model that takes one image batch.
-        image: A file, which is read at the model's size, or a uint8 image of that size
-            `(height, width, channels)`.
-        layer: Name of a layer that gives feature maps, in the model or in a model inside it, or of
-            such a model.
-        count: How many channels; all if there are fewer. Active is what is large on average.
-        mode: The scaling the model was trained with; `"none"` for a model that scales inside.
-        axes: Panels to draw on, one a channel; a new figure by default.
+        model: A Keras model that takes one batch of images.
+        image: The path of a file, which is read at the model's input size, or a uint8 image of
+            that size, `(height, width, channels)`.
+        layer: Name of a layer that outputs feature maps. It may belong to a nested model, or name
+            the nested model itself.
+        count: Number of channels to show; if the layer has fewer, all are shown. Channels are
+            ordered by their mean value.
+        mode: Scaling that the model was trained with; `"none"` if the model scales its own input.
+        axes: Panels to draw on, one per channel; by default, a new figure.
 
     Returns:
-        An array of Axes; bright is high, each channel on its own scale.
+        An array of Axes. Brighter means higher; each channel has its own color scale.
 
     Raises:
-        ValueError: If the layer isn't there or gives no feature maps, the image or the mode
-            doesn't fit, or the model has no graph.
+        ValueError: If the layer doesn't exist or outputs no feature maps, if the image or the mode
+            doesn't fit the model, or if the model has no graph.
 
     Example:
         >>> from sklearn.datasets import load_sample_images

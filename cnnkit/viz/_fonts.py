@@ -1,7 +1,7 @@
-"""Names as they are: in any script, of any length, with any signs.
+"""Text that shows names as they are, in any script, of any length, and with any characters.
 
-matplotlib's own font has neither Korean nor Chinese letters, and a pair of dollar signs means
-mathematics to it.
+The default font of matplotlib has no Korean or Chinese letters, and matplotlib reads what stands
+between two dollar signs as a formula.
 """
 
 import textwrap
@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 
 def make_readable(texts: Iterable[Text]) -> None:
-    """Give texts an installed font for the letters that their own lacks; no setting is changed."""
+    """Give each text an installed font for letters that its own lacks. Settings don't change."""
     for text in texts:
         text.set_parse_math(False)
         own = findfont(text.get_fontproperties())
@@ -40,25 +40,25 @@ def _letters_of(path: str) -> frozenset[int]:
 @cache
 def _font_with(letters: frozenset[int]) -> str | None:
     """Return the name of an installed font that has all these letters."""
-    # matplotlib ships one that has every letter, as a box.
+    # "Last Resort" ships with matplotlib and draws every letter as a box.
     fonts = (entry for entry in fontManager.ttflist if not entry.name.startswith("Last Resort"))
     return next((font.name for font in fonts if letters <= _letters_of(font.fname)), None)
 
 
 def _warn_of(letter: int) -> None:
-    """Warn once: the next letter will be of the same script."""
+    """Warn once; the next missing letter is probably of the same script."""
     if _warned:
         return
     _warned.append(letter)
     warnings.warn(
-        f"No installed font has the letter {chr(letter)!r}, so that it is drawn as a box. Install "
-        "one that has, such as Noto Sans CJK, and start Python again.",
+        f"No installed font has the letter {chr(letter)!r}, so it is drawn as a box. Install a "
+        "font that has it, such as Noto Sans CJK, and restart Python.",
         stacklevel=4,
     )
 
 
 def wrapped(title: str, width: int = 24) -> str:
-    """Break a title into lines that fit above an image; some letters are twice as wide."""
+    """Break a title into lines that fit above an image. East Asian letters count as two."""
     return "\n".join(
         textwrap.fill(line, _letters_in(width, line)) for line in str(title).splitlines()
     )

@@ -1,4 +1,4 @@
-"""Where in an image a network sees a class."""
+"""Grad-CAM: the regions of an image that support a class."""
 
 from __future__ import annotations
 
@@ -25,32 +25,33 @@ def show_grad_cam(
     mode: str = "none",
     axes: Iterable[Axes] | None = None,
 ) -> NDArray[Any]:
-    """Show where in an image a class is seen: Grad-CAM.
+    """Show which regions of an image support a class, with Grad-CAM.
 
-    The maps of a convolution, weighted by what each adds to the score of the class in front of the
-    softmax; only what speaks for the class is shown (Selvaraju et al., "Grad-CAM", 2017,
+    The feature maps of a layer are summed, each weighted by the mean gradient of the class score
+    before the softmax. Only positive values are shown (Selvaraju et al., "Grad-CAM", 2017,
     arXiv:1610.02391, equations 1 and 2).
 
     Args:
-        model: A Keras classifier on the TensorFlow backend: softmax, sigmoid or logits, of one unit
-            too.
-        image: A file, which is read at the model's size and shown in its own, or a uint8 image of
-            the model's size `(height, width, channels)`.
-        target: Number of a class, or its name if the model keeps the names, as
-            `cnnkit.transfer.build_classifier` gives them to it; by default the predicted one.
-        layer: Name of a layer that gives feature maps, in the model or in a model inside it, or of
-            such a model; by default the last layer of them.
-        mode: The scaling the model was trained with; `"none"` for a model that scales inside.
-        axes: Two panels to draw on; a new figure by default.
+        model: A Keras classifier on the TensorFlow backend. It may output softmax or sigmoid
+            probabilities or logits, also from a single unit.
+        image: The path of a file, which is read at the model's input size and shown in its own
+            size, or a uint8 image of the model's input size, `(height, width, channels)`.
+        target: Number of a class, or its name if the model stores class names, as models from
+            `cnnkit.transfer.build_classifier` do. By default, the predicted class.
+        layer: Name of a layer that outputs feature maps. It may belong to a nested model, or name
+            the nested model itself. By default, the last layer that outputs feature maps.
+        mode: Scaling that the model was trained with; `"none"` if the model scales its own input.
+        axes: Two panels to draw on; by default, a new figure.
 
     Returns:
-        An array of two Axes: the image, and the same under the heat of the class (bright is much),
-        with its name and its probability, or its score where the model gives logits.
+        An array of two Axes: the image, and the image under the heat map of the class. Brighter
+        means more support. The title of the second gives the class and its probability, or its
+        score if the model outputs logits.
 
     Raises:
         NotImplementedError: If Keras runs on another backend.
-        ValueError: If layer or class aren't there, image or mode don't fit, or the model has no
-            graph.
+        ValueError: If the layer or the class doesn't exist, if the image or the mode doesn't fit
+            the model, or if the model has no graph.
 
     Example:
         >>> from sklearn.datasets import load_sample_images
@@ -80,25 +81,25 @@ def show_grad_cam(
     drawn[1].imshow(heat, cmap="inferno", alpha=0.55, extent=frame, interpolation="bilinear")
     title = f"{names[number] if names else f'class {number}'}: "
     title += f"score {told[number]:.3g}" if end.changes is None else f"{told[number]:.2f}"
-    title += "" if heat.any() else "\nnothing here speaks for it"
+    title += "" if heat.any() else "\nno evidence for this class"
     drawn[1].set_title(wrapped(title, 28), fontsize="medium")
     make_readable([drawn[1].title])
     return drawn
 
 
-_ENDS = ("Softmax", "Sigmoid")  # a layer, or what `keras.ops.softmax` leaves in the graph
-_PASSING = ("Activation", "Dropout", "Flatten", "Identity", "Reshape")  # may stand behind it
+_ENDS = ("Softmax", "Sigmoid")  # layers, or operations that `keras.ops.softmax` adds
+_PASSING = ("Activation", "Dropout", "Flatten", "Identity", "Reshape")  # may follow
 
 
 class _End(NamedTuple):
-    """The layer that makes probabilities, and the attributes that make it linear (or None)."""
+    """The layer that outputs probabilities, and the attributes that make it linear (or None)."""
 
     layer: Any
     changes: dict[str, Any] | None
 
 
 def _grad_cam(model: Any, batch: NDArray[Any], layer: Any, end: _End, number: int) -> NDArray[Any]:
-    """Return the heat of a class `(height, width)`, 0 to 1, as large as the layer's maps."""
+    """Return the heat map of a class, 0 to 1, of the size of the layer's maps `(height, width)`."""
     import tensorflow as tf
 
     heard: list[Any] = []
@@ -111,7 +112,7 @@ def _grad_cam(model: Any, batch: NDArray[Any], layer: Any, end: _End, number: in
         linear = replaced(end.layer, **(end.changes or {}))
         with linear, replaced(layer, call=heard_by(hear, layer.call)):
             scores = model(batch, training=False)[0]
-        # One sigmoid unit speaks for the second class, and its opposite for the first.
+        # A single unit scores the second class; its negative scores the first.
         score = scores[number] if len(scores) > 1 else (2 * number - 1) * scores[0]
     maps = heard[-1].numpy()[0]
     gradients = tf.convert_to_tensor(tape.gradient(score, heard[-1])).numpy()[0]
@@ -120,7 +121,7 @@ def _grad_cam(model: Any, batch: NDArray[Any], layer: Any, end: _End, number: in
 
 
 def _linear_end(model: Any) -> _End:
-    """Return how to leave out the softmax or sigmoid at the end."""
+    """Return the softmax or sigmoid at the end, and how to leave it out."""
     import keras
 
     for operation in reversed(list(leaf_operations(model))):
@@ -136,7 +137,7 @@ def _linear_end(model: Any) -> _End:
 
 
 def _of_classes(outputs: NDArray[Any], total: float) -> NDArray[Any]:
-    """Return a value for each class: one unit speaks for the second, the rest for the first."""
+    """Return a value for each class. A single unit gives the second; the rest is the first."""
     return np.array([total - outputs[0], outputs[0]]) if len(outputs) == 1 else outputs
 
 
@@ -151,7 +152,7 @@ def _class_number(target: Any, names: list[str] | None, classes: int, predicted:
         msg = (
             f"`target` must be a class number from 0 to {classes - 1}{known}. "
             f"Received: target={target!r}."
-            f"{'' if names else ' Names are known of a model that `build_classifier` made.'}"
+            f"{'' if names else ' Only models from `build_classifier` know class names.'}"
         )
         raise ValueError(msg) from None
 
@@ -161,7 +162,7 @@ def _check_outputs(model: Any) -> None:
     if isinstance(shape, list) or len(shape) not in (0, 2):
         msg = (
             "`model` must be a classifier with one output, (batch, classes). "
-            f"Received: outputs of shape {shape}. Put a classifier on it, for example with "
+            f"Received: outputs of shape {shape}. Add a head, for example with "
             "cnnkit.transfer.build_classifier."
         )
         raise ValueError(msg)
@@ -172,7 +173,7 @@ def _check_backend() -> None:
 
     if keras.backend.backend() != "tensorflow":
         msg = (
-            "`show_grad_cam` needs Keras on TensorFlow, whose gradients it takes. "
+            "`show_grad_cam` needs Keras on TensorFlow, because it uses TensorFlow's gradients. "
             f"Received: the backend {keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
         )
         raise NotImplementedError(msg)

@@ -1,4 +1,4 @@
-"""Curves of training."""
+"""Training curves."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ NAN = float("nan")
 def plot_history(
     history: Any, *, metrics: Sequence[str] | None = None, axes: Iterable[Axes] | None = None
 ) -> NDArray[Any]:
-    """Plot training and validation curves, a panel for each metric.
+    """Plot training and validation curves, one panel per metric.
 
-    The best epoch on the validation data is marked, and so are the boundaries between stages.
+    The best epoch on the validation data and the boundaries between stages are marked.
 
     Args:
-        history: What `fit` or `fine_tune` returns, its `.history` dict, or a list of them, which
-            are joined.
-        metrics: Names without `val_`; by default the loss and the first other metric.
-        axes: Panels to draw on, one a metric; a new figure by default.
+        history: The return value of `fit` or `fine_tune`, its `.history` dict, or a list of these,
+            which are joined.
+        metrics: Names of metrics, without `val_`; by default, the loss and the first other metric.
+        axes: Panels to draw on, one per metric; by default, a new figure.
 
     Returns:
         An array of Axes.
@@ -62,7 +62,7 @@ def _curves(history: Any) -> Curves:
     if not isinstance(curves, Mapping) or not any(len(values) for values in curves.values()):
         msg = (
             "`history` must be what `fit` returns, its `.history`, or a list of them, with at "
-            f"least one epoch. Received: {history!r}."
+            f"least one epoch. Received: {history!r}. Pass the return value of `fit`."
         )
         raise ValueError(msg)
     epochs = max(map(len, curves.values()))
@@ -70,7 +70,7 @@ def _curves(history: Any) -> Curves:
 
 
 def _every_epoch(values: list[Any], epochs: int) -> list[Any]:
-    """Fill the epochs without validation (`validation_freq`) with NaN."""
+    """Fill epochs without validation (see `validation_freq` of `fit`) with NaN."""
     if len(values) == epochs or not values:
         return values or [NAN] * epochs
     step = epochs // len(values)
@@ -82,7 +82,10 @@ def _every_epoch(values: list[Any], epochs: int) -> list[Any]:
 def _joined(parts: Sequence[Curves]) -> tuple[Curves, list[str]]:
     """Join histories; return the curves and the stage of each epoch."""
     if not parts:
-        msg = "`history` must hold at least one history. Received: an empty list."
+        msg = (
+            "`history` must hold at least one history. Received: an empty list. "
+            "Pass what `fit` returns."
+        )
         raise ValueError(msg)
     lengths = [len(next(iter(part.values()))) for part in parts]
     curves: Curves = {}
@@ -97,7 +100,7 @@ def _joined(parts: Sequence[Curves]) -> tuple[Curves, list[str]]:
 
 
 def _epochs(parts: Sequence[Any], count: int) -> list[int]:
-    """Return the number of each epoch: as `fit` counted them if that goes on, else from 1."""
+    """Return the number of each epoch: as `fit` counted if the counts increase, else from 1."""
     counted = [epoch + 1 for part in parts for epoch in getattr(part, "epoch", ())]
     goes_on = len(counted) == count and all(a < b for a, b in pairwise(counted))
     return counted if goes_on else list(range(1, count + 1))
@@ -122,11 +125,12 @@ def _plot_metric(ax: Axes, epochs: Sequence[int], curves: Curves, metric: str) -
     train, validation = curves[metric], curves.get(f"val_{metric}", [])
     marker = "." if len(train) < 10 else ""
     ax.plot(epochs, train, color=BLUE, linestyle="--", marker=marker, label=_train(train, epochs))
-    ax.update_datalim([(epochs[0], 0), (epochs[-1], 0)], updatey=False)  # also what isn't finite
-    pairs = zip(validation, epochs, strict=False)  # there may be no validation at all
+    # A curve that is nowhere finite sets no limits.
+    ax.update_datalim([(epochs[0], 0), (epochs[-1], 0)], updatey=False)
+    pairs = zip(validation, epochs, strict=False)  # `validation` may be empty
     known = [(value, epoch) for value, epoch in pairs if math.isfinite(value)]
     if known:
-        # Epochs without validation leave no gap in the line.
+        # The line has no gaps where epochs have no validation.
         values, places = zip(*known, strict=True)
         ax.plot(places, values, color=ORANGE, marker=marker, label="validation")
         best, epoch = (min if lower_is_better(metric) else max)(known, key=itemgetter(0))
@@ -136,7 +140,7 @@ def _plot_metric(ax: Axes, epochs: Sequence[int], curves: Curves, metric: str) -
 
 
 def _train(values: Sequence[Any], epochs: Sequence[int]) -> str:
-    """Return the label of the training curve, which tells where it has left all bounds."""
+    """Return the label of the training curve, with the epoch at which it became NaN or infinite."""
     lost = [
         epoch
         for value, epoch in zip(values, epochs, strict=True)
@@ -146,7 +150,7 @@ def _train(values: Sequence[Any], epochs: Sequence[int]) -> str:
 
 
 def _mark_stages(ax: Axes, epochs: Sequence[int], stages: Sequence[str]) -> None:
-    """Draw a line between two stages, and each one's name above the panel where it begins."""
+    """Draw a line between stages, and write the name of each above the panel where it starts."""
     starts = [0, *(epoch for epoch, (a, b) in enumerate(pairwise(stages), 1) if a != b)]
     if len(starts) == 1:
         return

@@ -19,8 +19,8 @@ from cnnkit.preprocess._transforms import ImageTransform, Transform, is_keras_la
 from cnnkit.viz._axes import names_of, panels, tell_the_rest
 from cnnkit.viz._fonts import make_readable, wrapped
 
-_WIDTH = 2.2  # of a panel, in inches
-_MOST = 64  # images: more on one figure can't be told apart
+_WIDTH = 2.2  # inches of a panel
+_MOST = 64  # images in one figure; more would be too small to see
 
 
 def show_images(
@@ -34,19 +34,21 @@ def show_images(
     """Show images in a grid.
 
     Args:
-        images: Arrays `(height, width, channels)` or `(height, width)`, a batch of them, or paths
-            of files.
+        images: A list of arrays `(height, width, channels)` or `(height, width)`, a batch of them,
+            or a list of file paths.
         titles: A title for each image, for example its class.
-        columns: Images in a row; by default about as many as rows, at most 8.
-        mode: The mode that arrays were scaled with, to undo it; None for pixels in 0..255.
-        axes: Panels to draw on, one an image; a new figure by default.
+        columns: Number of images per row. By default, the grid is about square, with at most 8
+            columns.
+        mode: Scaling mode of the arrays, which is undone; None for pixels in 0..255.
+        axes: Panels to draw on, one per image; by default, a new figure.
 
     Returns:
-        An array of Axes. Of more than 64 images the first are shown, with a note that says so.
+        An array of Axes. If there are more than 64 images, only the first 64 are shown, and a note
+        in the figure says so.
 
     Raises:
-        ValueError: If there are no images or it is a single one, the titles differ in number, or
-            pixels are NaN, lie outside 0..255, or far outside of what the mode gives.
+        ValueError: If `images` is empty or a single image, if there isn't one title per image, or
+            if pixels are NaN, outside 0..255, or far outside the range of the mode.
 
     Example:
         >>> from sklearn.datasets import load_sample_images
@@ -86,22 +88,23 @@ def show_augmentations(
     seed: int | None = None,
     axes: Iterable[Axes] | None = None,
 ) -> NDArray[Any]:
-    """Show an image and what a random transform makes of it.
+    """Show an image and several draws of a random transform applied to it.
 
     Args:
-        image: A uint8 image `(height, width, channels)` or the path of a file.
-        transform: An albumentations transform or anything with its protocol,
-            `transform(image=array)["image"]`, a function of an array, a Keras layer, or an
-            ImageDataGenerator (its geometry; its scaling is left out).
-        draws: How often it is applied.
-        seed: For the same draws again, of transforms with albumentations' `set_random_state`.
-        axes: Panels to draw on, one more than draws; a new figure by default.
+        image: A uint8 image `(height, width, channels)`, or the path of a file.
+        transform: An albumentations transform or any object with the same protocol,
+            `transform(image=array)["image"]`; a function of an array; a Keras layer; or an
+            ImageDataGenerator, of which only the random transform is applied, not the scaling.
+        draws: How many times the transform is applied.
+        seed: Seed that makes the draws repeatable. It needs a transform with albumentations'
+            `set_random_state`.
+        axes: Panels to draw on, one more than `draws`; by default, a new figure.
 
     Returns:
-        An array of Axes, the original first.
+        An array of Axes. The first shows the original image.
 
     Raises:
-        ValueError: If the image is not uint8.
+        ValueError: If the image is not uint8, or the transform doesn't return pixels in 0..255.
 
     Example:
         >>> import albumentations as A
@@ -117,7 +120,7 @@ def show_augmentations(
         msg = (
             "`image` must be one image (height, width, channels), uint8 in 0..255, because "
             f"transforms take floats for 0..1. Received: {picture.dtype} of shape {picture.shape}. "
-            "Show it before it is scaled."
+            "Pass the image before it is scaled."
         )
         raise ValueError(msg)
     if seed is not None:
@@ -128,10 +131,10 @@ def show_augmentations(
 
 
 def _draw(transform: Any, picture: NDArray[np.uint8], seed: int | None, draw: int) -> NDArray[Any]:
-    """Apply a transform of any kind once, for looking at it."""
+    """Apply a transform of any kind once."""
     if is_keras_layer(transform):
         batch = picture[None].astype(np.float32)
-        # A Sequential that is called once goes into no model of another size; its layers do.
+        # Calling a Sequential would fix its input size for good; calling its layers doesn't.
         is_sequential = type(transform).__name__ == "Sequential"
         for layer in transform.layers if is_sequential else [transform]:
             batch = layer(batch, training=True)
@@ -146,7 +149,7 @@ def _draw(transform: Any, picture: NDArray[np.uint8], seed: int | None, draw: in
 
 
 def _in_range(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Clip what goes a little beyond 0..255, and raise if a transform scales."""
+    """Clip pixels to 0..255, or raise if the transform has scaled them."""
     if pixels.any() and pixels.max() <= 1:
         msg = (
             "`transform` must give pixels in 0..255. Received: values from "
@@ -157,17 +160,17 @@ def _in_range(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _several(images: Any) -> Any:
-    """Return `images`, or raise if they are none, such as one image: its rows would be drawn."""
+    """Return `images`, or raise if it is something else, such as one image: a batch of rows."""
     one_array = isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] in (3, 4)
     pair = isinstance(images, tuple) and getattr(next(iter(images), None), "ndim", 0) == 4
     others = (
         (hasattr(images, "columns"), "a table. Pass table['file_paths']."),
-        (hasattr(images, "element_spec"), "a dataset. Pass a batch of it: next(iter(dataset))[0]."),
-        (pair, "images and targets. Pass the images alone: batch[0]."),
-        (isinstance(images, str | os.PathLike), "one path. Put it into a list: [path]."),
+        (hasattr(images, "element_spec"), "a dataset. Pass one batch: next(iter(dataset))[0]."),
+        (pair, "images and targets. Pass only the images: batch[0]."),
+        (isinstance(images, str | os.PathLike), "one path. Put it in a list: [path]."),
         (
             one_array,
-            f"one array of shape {getattr(images, 'shape', None)}. Put it into a list: [image].",
+            f"one array of shape {getattr(images, 'shape', None)}. Put it in a list: [image].",
         ),
     )
     for is_other, what in others:
@@ -188,11 +191,13 @@ def _as_pixels(image: ArrayLike | str | os.PathLike[str], mode: str | None) -> N
     is_whole = np.issubdtype(pixels.dtype, np.integer)
     if pixels.min() < 0 or pixels.max() > 255 or (not is_whole and 0 < pixels.max() <= 1):
         advice = (
-            "Divide 16-bit pixels by 257." if is_whole else "Pass mode='unit', 'tf' or the like."
+            "Divide 16-bit pixels by 257."
+            if is_whole
+            else "Pass the mode of the scaling, such as mode='unit' or mode='tf'."
         )
         msg = (
-            "`images` must be pixels in 0..255, or their scaling given as `mode`. Received: values "
-            f"from {pixels.min():g} to {pixels.max():g}. {advice}"
+            "`images` must be pixels in 0..255, unless `mode` gives their scaling. Received: "
+            f"values from {pixels.min():g} to {pixels.max():g}. {advice}"
         )
         raise ValueError(msg)
     return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
@@ -210,20 +215,20 @@ def _checked(pixels: NDArray[Any]) -> NDArray[Any]:
         )
         raise ValueError(msg)
     if pixels.dtype.kind == "f" and np.isnan(pixels).any():
-        msg = "`images` must be numbers. Received: NaN. Look where the images come from."
+        msg = "`images` must be numbers. Received: NaN. Check where the images come from."
         raise ValueError(msg)
     return pixels
 
 
 def _unscaled(pixels: NDArray[Any], mode: str) -> NDArray[np.uint8]:
-    """Undo a scaling, or raise if the values can't come from it: raw pixels would all be white."""
+    """Undo a scaling, or raise if the values can't come from it. Raw pixels would all be white."""
     limits = limits_of(mode, pixels.shape[-1])
     low, high = float(limits.min()), float(limits.max())
-    margin = (high - low) / 2  # augmentation after scaling may go a little beyond
+    margin = (high - low) / 2  # augmentation after scaling may exceed the limits a little
     is_raw = np.issubdtype(pixels.dtype, np.integer) and mode != "none"
     if is_raw or pixels.min() < low - margin or pixels.max() > high + margin:
         msg = (
-            f"`images` must be floats in {low:.4g}..{high:.4g}, which mode={mode!r} gives. "
+            f"`images` must be floats in {low:.4g}..{high:.4g}, the range of mode={mode!r}. "
             f"Received: {pixels.dtype} from {pixels.min():g} to {pixels.max():g}. "
             "Leave out `mode` for raw pixels."
         )
@@ -232,6 +237,6 @@ def _unscaled(pixels: NDArray[Any], mode: str) -> NDArray[np.uint8]:
 
 
 def _aspect_ratio(pictures: Sequence[NDArray[Any]]) -> float:
-    """Return the median of height / width, within what makes a readable grid."""
+    """Return the median of height / width, limited to 0.5..2 so that the grid stays readable."""
     ratios = [picture.shape[0] / picture.shape[1] for picture in pictures]
     return float(np.clip(np.median(ratios), 0.5, 2))

@@ -1,4 +1,4 @@
-"""The learning rate range test as a curve."""
+"""The curve of a learning rate range test."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cnnkit.viz._axes import BLUE, ORANGE, panels
 
 
 def plot_learning_rate(scan: Any, *, axes: Iterable[Axes] | None = None) -> NDArray[Any]:
-    """Plot the loss at each rate of a range test, and mark the rate that it suggests.
+    """Plot the loss at each learning rate of a range test, and mark the suggested rate.
 
     Args:
-        scan: What `cnnkit.transfer.find_learning_rate` returns.
-        axes: A panel to draw on; a new figure by default.
+        scan: The return value of `cnnkit.transfer.find_learning_rate`.
+        axes: A panel to draw on; by default, a new figure.
 
     Returns:
         An array of one Axes.

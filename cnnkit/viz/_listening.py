@@ -1,7 +1,7 @@
-"""Listening to a layer while the whole model runs.
+"""Reading the output of a layer while the whole model runs.
 
-So it may stand anywhere, also in a model inside the model, whose graph would have to be taken apart
-otherwise.
+This way, the layer may be anywhere, also in a nested model. Otherwise, the graph of the nested
+model would have to be rebuilt.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Image = ArrayLike | str | os.PathLike[str]
 
 
 def model_input(model: Any, image: Image, mode: str) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Return the image as it is to be seen `(height, width, channels)`, and as the model wants it.
+    """Return the image to show, `(height, width, channels)`, and the batch for the model.
 
-    A file is seen in its own size and proportions. The batch is `(1, height, width, channels)`,
+    A file is shown in its own size and proportions. The batch is `(1, height, width, channels)`,
     float32.
     """
     height, width, channels = _input_shape(model)
@@ -45,7 +45,7 @@ def model_input(model: Any, image: Image, mode: str) -> tuple[NDArray[np.uint8],
         msg = (
             "`image` must be a file, or a uint8 array of the model's size, "
             f"{(height, width, channels)}. Received: {picture.dtype} of shape {picture.shape}. "
-            "Give a file, which is read at that size, or raw pixels of one image."
+            "Pass the path of a file, which is read at that size, or the raw pixels of one image."
         )
         raise ValueError(msg)
     check_mode_of_model(model, mode)
@@ -53,26 +53,28 @@ def model_input(model: Any, image: Image, mode: str) -> tuple[NDArray[np.uint8],
 
 
 def _input_shape(model: Any) -> tuple[Any, ...]:
-    """Return height, width and channels of the images that a model takes."""
+    """Return the height, width and channels of a model's input."""
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4:
         msg = (
-            "`model` must be a built Sequential or functional model of one batch of images. "
+            "`model` must be a built Sequential or functional model that takes a batch of images. "
             f"Received: {type(model).__name__} with the input shape {shape}. "
-            "Begin it with a keras.Input; a subclassed model has no graph to look into."
+            "Start it with a keras.Input. A subclassed model has no graph to look into."
         )
         raise ValueError(msg)
     return shape[1:]
 
 
 def layer_named(model: Any, name: str | None) -> Any:
-    """Return a layer with feature maps, or a model inside the model; by default the last."""
+    """Return a layer with feature maps or a nested model, by default the last one."""
     layers = {layer.name: layer for layer in _with_maps(model)}
     if layers and name is None:
         name = next(reversed(layers))
     if name not in layers:
         near = get_close_matches(str(name), layers)
-        others = f"The last of them are {listed(list(layers)[-4:])}." if layers else "It has none."
+        others = (
+            f"The last ones are {listed(list(layers)[-4:])}." if layers else "The model has none."
+        )
         msg = (
             "`layer` must name a layer that gives feature maps, (batch, height, width, channels). "
             f"Received: layer={name!r}. {f'Did you mean {listed(near)}?' if near else others}"
@@ -82,16 +84,13 @@ def layer_named(model: Any, name: str | None) -> Any:
 
 
 def _with_maps(model: Any) -> Iterator[Any]:
-    """Yield what gives feature maps: a model's layers, and those of the models inside it."""
+    """Yield the layers that output feature maps, including those of nested models."""
     from cnnkit._keras.graph import was_called  # Keras loads here, not with cnnkit.viz
 
     for operation in getattr(model, "operations", model.layers):
         is_input = type(operation).__name__ == "InputLayer"
-        if (
-            was_called(operation)
-            and not is_input
-            and len(getattr(operation.output, "shape", ())) == 4
-        ):
+        called = was_called(operation) and not is_input
+        if called and len(getattr(operation.output, "shape", ())) == 4:
             yield operation
         if hasattr(operation, "layers"):
             yield from _with_maps(operation)
@@ -99,7 +98,7 @@ def _with_maps(model: Any) -> Iterator[Any]:
 
 @contextmanager
 def replaced(layer: Any, **attributes: Any) -> Iterator[None]:
-    """Give a layer other attributes of its own for a while."""
+    """Replace attributes of a layer for the length of a `with` block."""
     before = {name: vars(layer)[name] for name in attributes if name in vars(layer)}
     vars(layer).update(attributes)
     try:

@@ -1,4 +1,4 @@
-"""Histograms of pixel values, the quickest way to see a wrong scaling."""
+"""Histograms of pixel values: the quickest way to spot a wrong scaling."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cnnkit.viz._axes import BLUE, GREEN, RED, names_of, panels, tell_the_rest
 from cnnkit.viz._fonts import make_readable
 
 _CHANNELS = {1: (("gray", "0.4"),), 3: (("red", RED), ("green", GREEN), ("blue", BLUE))}
-_STYLES = ("-", "--", ":", "-.")  # of several images: told apart without color
+_STYLES = ("-", "--", ":", "-.")  # tell several images apart without color
 _MOST = len(_STYLES)
 _MOST_LEVELS = 65_536
 
@@ -34,28 +34,28 @@ def plot_pixel_histogram(
     labels: Sequence[str] | None = None,
     axes: Iterable[Axes] | None = None,
 ) -> NDArray[Any]:
-    """Plot the distribution of pixel values, a panel for each channel.
+    """Plot the distribution of pixel values, one panel per channel.
 
     Args:
-        image: An image `(height, width, channels)` with 1 or 3 channels or `(height, width)`, in
-            any scaling, or the path of a file; or a list or a batch of them, to compare how large
-            a share of each has which values. Images of different scalings are better drawn apart.
-        bins: Number of bars, the same for all images; at most so many for whole numbers and for
-            what was scaled from them, where each bar holds equally many of the possible values.
-        mode: The mode that the image was scaled with, if known. All that it can give is in view
-            then, and the titles say if values lie outside. The channels of "caffe" are blue, green
-            and red, all others' red, green and blue.
+        image: An image `(height, width, channels)` with 1 or 3 channels, or `(height, width)`, in
+            any scaling, or the path of a file. A list or a batch of images is compared by the
+            share of pixels at each value. Plot images of different scalings separately.
+        bins: Number of bars, the same for all images. There may be fewer for whole numbers and for
+            values scaled from them, so that each bar covers equally many possible values.
+        mode: Scaling mode of the image, if known. The panels then show the whole range of the
+            mode, and the titles say if values lie outside it. The channels of mode "caffe" are in
+            the order blue, green, red; those of all other modes are red, green, blue.
         labels: A name for each image.
-        axes: Panels to draw on, one a channel; a new figure by default.
+        axes: Panels to draw on, one per channel; by default, a new figure.
 
     Returns:
-        An array of Axes; the titles say the range of values. Of more than 4 images the first are
-        shown, with a note that says so.
+        An array of Axes. The titles give the range of values. If there are more than 4 images,
+        only the first 4 are shown, and a note in the figure says so.
 
     Raises:
         ImageReadError: If a file can't be read.
-        ValueError: If an array is not an image, the images differ in channels, or the labels in
-            number.
+        ValueError: If an array is not an image, if the images differ in their number of channels,
+            or if there isn't one label per image.
 
     Example:
         >>> import numpy as np
@@ -90,7 +90,7 @@ def plot_pixel_histogram(
 
 
 def _several(image: Any) -> list[Any]:
-    """Return a list of images, of one too."""
+    """Return a list of images, also if there is only one."""
     single = isinstance(image, str | os.PathLike) or getattr(image, "ndim", 0) in (2, 3)
     return [image] if single else list(image)
 
@@ -126,7 +126,7 @@ def _draw(
 def _tell_range(
     ax: Axes, channel: str, values: list[NDArray[Any]], limits: list[float] | None
 ) -> None:
-    """Write the range above the panel, and keep in view all that a mode can give."""
+    """Write the range of values above the panel, and show the whole range of the mode."""
     low, high = min(map(np.min, values)), max(map(np.max, values))
     title = f"{channel}: {low:.3g} to {high:.3g}"
     if limits is not None:
@@ -141,21 +141,21 @@ def _tell_range(
 
 def _check_images(images: list[NDArray[Any]]) -> None:
     if any(picture.dtype.kind == "f" and np.isnan(picture).any() for picture in images):
-        msg = "`image` must be numbers. Received: NaN. Look where the image comes from."
+        msg = "`image` must be numbers. Received: NaN. Check where the image comes from."
         raise ValueError(msg)
     shapes = [picture.shape for picture in images]
     known = all(len(shape) == 3 and shape[-1] in _CHANNELS and 0 not in shape for shape in shapes)
     if not shapes or not known or len({shape[-1] for shape in shapes}) > 1:
         msg = (
             "`image` must be one image, (height, width, channels), with 1 or 3 channels, or a list "
-            "of such, all with as many channels. Received: shape="
+            "of such images with equally many channels. Received: shape="
             f"{shapes[0] if len(shapes) == 1 else shapes}."
         )
         raise ValueError(msg)
 
 
 def _edges(images: list[NDArray[Any]], bins: int) -> list[NDArray[Any]]:
-    """Return the edges of bars for each channel; the same for all where their values allow it."""
+    """Return the edges of the bars for each channel, the same for all if the values allow it."""
     channels = [
         np.concatenate([picture[..., place].ravel() for picture in images])
         for place in range(images[0].shape[-1])
@@ -167,7 +167,7 @@ def _edges(images: list[NDArray[Any]], bins: int) -> list[NDArray[Any]]:
 
 
 def _edges_of(values: NDArray[Any], bins: int) -> NDArray[Any]:
-    """Return edges between the possible values, so that no bar holds more of them than others."""
+    """Return edges between possible values, such that all bars cover equally many of them."""
     step = _spacing(values)
     if not step:
         return np.histogram_bin_edges(values, bins)
@@ -178,7 +178,7 @@ def _edges_of(values: NDArray[Any], bins: int) -> NDArray[Any]:
 
 
 def _spacing(values: NDArray[Any]) -> float:
-    """Return the distance of the possible values, or 0 if they lie anywhere."""
+    """Return the step between possible values, or 0 if the values are not evenly spaced."""
     if np.issubdtype(values.dtype, np.integer):
         return 1.0
     found = np.unique(values).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What a model predicted: images, confusions, and how far to trust its confidence."""
+"""Plots of predictions: images, the confusion matrix, and the reliability of the confidence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FRAMES: dict[bool, dict[str, Any]] = {
     True: {"edgecolor": BLUE, "linewidth": 2.0, "linestyle": "-"},
     False: {"edgecolor": RED, "linewidth": 5.0, "linestyle": "--"},
 }
-_MOST_NUMBERS = 25  # classes: with more, numbers in the cells can't be read
+_MOST_NUMBERS = 25  # classes; with more, numbers in the cells would be too small to read
 
 
 def show_predictions(
@@ -31,24 +31,26 @@ def show_predictions(
     columns: int | None = None,
     axes: Iterable[Axes] | None = None,
 ) -> NDArray[Any]:
-    """Show images with what a model predicted, and with the truth where it is known.
+    """Show images with their predictions, and with their true classes where these are known.
 
-    A right prediction has a tick and a thin frame, a wrong one a cross and a thick, dashed frame,
-    so that they differ without color too.
+    A correct prediction has a tick and a thin frame; a wrong one has a cross and a thick, dashed
+    frame. They can be told apart without color.
 
     Args:
-        table: What `cnnkit.data.predict_images` returns. Images without a class are shown without
-            frame and sign.
-        worst: If True, show labelled images only, and begin with the mistakes, the surest first;
-            then what is right, the least sure first.
-        columns: Images in a row.
-        axes: Panels to draw on, one an image; a new figure by default.
+        table: The return value of `cnnkit.data.predict_images`. Images without a true class are
+            shown without a frame and a sign.
+        worst: If True, show only labelled images. Mistakes come first, most confident first; then
+            correct predictions, least confident first.
+        columns: Number of images per row. By default, the grid is about square.
+        axes: Panels to draw on, one per image; by default, a new figure.
 
     Returns:
-        An array of Axes. Of more than 64 images the first are shown, with a note that says so.
+        An array of Axes. If there are more than 64 images, only the first 64 are shown, and a note
+        in the figure says so.
 
     Raises:
-        ValueError: If the table has no predictions, or `worst` is asked of one without classes.
+        ValueError: If the table has no predictions, or if `worst` is True and it has no true
+            classes.
 
     Example:
         >>> import pandas as pd
@@ -76,21 +78,22 @@ def show_predictions(
 def plot_confusion_matrix(
     table: pd.DataFrame, *, normalize: str | None = None, axes: Iterable[Axes] | None = None
 ) -> NDArray[Any]:
-    """Plot which classes are taken for which: a row for each class, a column for each prediction.
+    """Plot a confusion matrix: one row per true class, one column per predicted class.
 
     Args:
         table: A labelled table as `cnnkit.data.predict_images` returns it; images without a class
             are left out.
-        normalize: None for counts; `"true"` for shares of each class, `"pred"` of each prediction,
-            `"all"` of all images, as in `sklearn.metrics.confusion_matrix`.
-        axes: A panel to draw on; a new figure by default, which grows with the classes.
+        normalize: None for counts; `"true"`, `"pred"` or `"all"` for shares of each true class, of
+            each predicted class, or of all images, as in `sklearn.metrics.confusion_matrix`.
+        axes: A panel to draw on; by default, a new figure, whose size depends on the number of
+            classes.
 
     Returns:
-        An array of one Axes. With more than 25 classes the cells have colors only; long names are
-            broken into lines.
+        An array of one Axes. With more than 25 classes, the cells have colors but no numbers. Long
+        class names are wrapped.
 
     Raises:
-        ValueError: If the table has no predictions or no classes.
+        ValueError: If the table has no predictions or no true classes, or `normalize` is unknown.
 
     Example:
         >>> import pandas as pd
@@ -110,7 +113,7 @@ def plot_confusion_matrix(
     names = _class_names(table)
     pair = (np.asarray(table[name], dtype=str) for name in ("target_names", "predicted_names"))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "A single label was found")  # there may be no other
+        warnings.filterwarnings("ignore", "A single label was found")  # a table may have one class
         matrix = confusion_matrix(*pair, labels=names, normalize=normalize)
     lines = [wrapped(name) for name in names]
     longest = max(len(line) for name in lines for line in name.splitlines())
@@ -135,13 +138,13 @@ def plot_confusion_matrix(
     ax.set(xlabel="predicted", ylabel="class")
     labels = [*ax.get_xticklabels(), *ax.get_yticklabels()]
     for label in labels:
-        label.set_fontsize(min(10, 36 * side / len(names)))  # half of a cell's points
+        label.set_fontsize(min(10, 36 * side / len(names)))  # half of a cell's height in points
     make_readable(labels)
     return np.array([ax], dtype=object)
 
 
 def _side_of_matrix(names: list[str], longest: int) -> float:
-    """Return the inches that a matrix of classes needs, with room for their names."""
+    """Return the side of the figure in inches, with room for the names of the classes."""
     lines = max(len(name.splitlines()) for name in names)
     wanted = 1.2 + 0.09 * longest + (0.32 if lines == 1 else 0.24 * lines) * len(names)
     return min(16.0, max(4.5, wanted))
@@ -150,24 +153,24 @@ def _side_of_matrix(names: list[str], longest: int) -> float:
 def plot_reliability(
     table: pd.DataFrame, *, bins: int = 10, axes: Iterable[Axes] | None = None
 ) -> NDArray[Any]:
-    """Plot how often a model is right where it says how sure it is.
+    """Plot the accuracy of a model against its confidence: a reliability diagram.
 
-    On the diagonal it is as often right as it says; below it, it is too sure, and
-    `cnnkit.transfer.calibrate` mends that. The title tells the expected calibration error: the mean
+    On the diagonal, accuracy equals confidence. Below it, the model is overconfident, which
+    `cnnkit.transfer.calibrate` corrects. The title gives the expected calibration error: the mean
     distance from the diagonal (Guo et al., "On calibration of modern neural networks", 2017,
     arXiv:1706.04599, equation 3).
 
     Args:
         table: A labelled table as `cnnkit.data.predict_images` returns it; images without a class
             are left out.
-        bins: Equal parts that confidence, 0 to 1, is cut into; empty ones are left out.
-        axes: A panel to draw on; a new figure by default.
+        bins: Number of bins of equal width over the confidence, 0 to 1. Empty bins are left out.
+        axes: A panel to draw on; by default, a new figure.
 
     Returns:
         An array of one Axes.
 
     Raises:
-        ValueError: If the table has no predictions or no classes.
+        ValueError: If the table has no predictions or no true classes.
 
     Example:
         >>> import pandas as pd
@@ -188,17 +191,19 @@ def plot_reliability(
     drawn = panels(axes, 1, panel_size=(6.2, 3.6))
     ax = drawn[0]
     middles = [interval.mid for interval in shares.index]
-    ax.bar(middles, shares, width=0.9 / bins, color="0.85", label="share of the images")
-    ax.plot([0, 1], [0, 1], color="0.5", linestyle="--", label="as often right as it says")
-    ax.plot(means["confidence"], means["accuracy"], color=BLUE, marker="o", label="how often right")
-    ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy; share of the images")
+    ax.bar(middles, shares, width=0.9 / bins, color="0.85", label="share of images")
+    ax.plot([0, 1], [0, 1], color="0.5", linestyle="--", label="perfect calibration")
+    ax.plot(means["confidence"], means["accuracy"], color=BLUE, marker="o", label="accuracy")
+    ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy; share of images")
     ax.set_title(f"expected calibration error {error:.3f}", fontsize="medium")
-    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))  # curves go anywhere
+    ax.legend(
+        fontsize="small", loc="upper left", bbox_to_anchor=(1, 1)
+    )  # outside: the curve may be anywhere
     return drawn
 
 
 def checked_predictions(table: Any, *, labelled: bool) -> pd.DataFrame:
-    """Return a table of predictions, its labelled rows if classes are needed, or raise."""
+    """Return the table, or its labelled rows if `labelled`; raise if it has no predictions."""
     needed = ["predicted_names", "confidence", *(["target_names"] if labelled else [])]
     missing = [name for name in needed if name not in getattr(table, "columns", ())]
     rows = table[table["target_names"].notna()] if labelled and not missing else table
@@ -212,14 +217,17 @@ def checked_predictions(table: Any, *, labelled: bool) -> pd.DataFrame:
     confidence = rows["confidence"].astype(float)
     if not confidence.between(0, 1 + 1e-6).all():  # float32 sums to 1.0000001
         ends = "NaN" if confidence.isna().any() else f"{confidence.min():g} to {confidence.max():g}"
-        msg = f"`table` must have its `confidence` in 0..1, a probability. Received: {ends}."
+        msg = (
+            f"`table` must have `confidence` in 0..1, as probabilities. Received: {ends}. "
+            "Divide percentages by 100."
+        )
         raise ValueError(msg)
     checked: pd.DataFrame = rows.assign(confidence=confidence.clip(0, 1))
     return checked
 
 
 def _known(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Tell of which images the class is known."""
+    """Return a mask of the rows with a true class."""
     if "target_names" not in table:
         return np.zeros(len(table), dtype=bool)
     return table["target_names"].notna().to_numpy()
@@ -243,6 +251,6 @@ def _title(row: dict[Any, Any], known: bool, right: bool) -> str:
 
 
 def _class_names(table: pd.DataFrame) -> list[str]:
-    """Return the classes in their order, then those that are only predicted."""
+    """Return the true classes in their order, then those that are only predicted."""
     columns = [table[name].astype("category") for name in ("target_names", "predicted_names")]
     return list(dict.fromkeys(str(name) for column in columns for name in column.cat.categories))

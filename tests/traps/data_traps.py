@@ -24,7 +24,7 @@ from trap import Trap
 
 
 def augmented_validation() -> Trap:
-    """`validation_split` beside an augmentation: the validation images are augmented too."""
+    """With `validation_split`, an augmentation also changes the validation images."""
     flip = A.HorizontalFlip(p=0.5)
     flip.set_random_seed(0)
     with tempfile.TemporaryDirectory() as name:
@@ -49,7 +49,7 @@ def augmented_validation() -> Trap:
         ]
     return Trap(
         "augmented validation",
-        "share of validation images changed",
+        "share of augmented validation images",
         f"{shares[0]:.2f}",
         f"{shares[1]:.2f}",
         shares[0] > 0 == shares[1],
@@ -64,7 +64,7 @@ def _one_by_one(flow):
 
 
 def float_images_in_albumentations() -> Trap:
-    """ImageDataGenerator gives float32 0..255; albumentations clips floats at 1."""
+    """ImageDataGenerator passes float32 in 0..255, but albumentations clips floats at 1."""
     brighter = A.RandomBrightnessContrast((0.1, 0.1), (0, 0), p=1)
     image = digits(3, 3)[0][0].astype("float32")
     naive = brighter(image=image)["image"]
@@ -72,7 +72,7 @@ def float_images_in_albumentations() -> Trap:
     levels = [len(np.unique(result)) for result in (naive, ours)]
     return Trap(
         "albumentations on float32 0..255",
-        f"gray levels left of {len(np.unique(image))}",
+        f"gray levels left, of {len(np.unique(image))}",
         str(levels[0]),
         str(levels[1]),
         levels[0] <= 2 < levels[1],

@@ -20,7 +20,7 @@ def digits(first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_digits(folder: Path, first: int, last: int, count: int) -> Path:
-    """Write some digits of each class as PNG files into class folders."""
+    """Write `count` digits of each class as PNG files into class folders."""
     images, targets = digits(first, last)
     for target in range(last - first + 1):
         (folder / str(first + target)).mkdir(parents=True)
@@ -30,7 +30,7 @@ def write_digits(folder: Path, first: int, last: int, count: int) -> Path:
 
 
 def digit_backbone() -> keras.Model:
-    """Return a small network with BatchNorm that has learned the digits 0 to 4."""
+    """Return a small network with BatchNorm that was trained on the digits 0 to 4."""
     keras.utils.set_random_seed(0)
     model = simple_cnn((16, 16, 3), 5, batch_norm=True, pooling="avg", mode="unit")
     model.compile(keras.optimizers.Adam(3e-3), loss="sparse_categorical_crossentropy")

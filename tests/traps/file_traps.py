@@ -17,7 +17,7 @@ from trap import Trap
 
 
 def ignored_orientation() -> Trap:
-    """A phone stores a photo as its sensor lies, and how to turn it beside it."""
+    """A phone stores a photo as its sensor recorded it, and in EXIF how to rotate it."""
     exif = Image.Exif()
     exif[0x0112] = 6
     with tempfile.TemporaryDirectory() as name:
@@ -38,7 +38,7 @@ def ignored_orientation() -> Trap:
 
 
 def nearest_neighbor() -> Trap:
-    """Keras's older loaders take every second or third pixel and drop the others."""
+    """Keras's older loaders keep every second or third pixel and drop the others."""
     with tempfile.TemporaryDirectory() as name:
         path = f"{name}/photo.png"
         photo = Image.fromarray(load_sample_images().images[1]).resize((500, 375))
@@ -49,7 +49,7 @@ def nearest_neighbor() -> Trap:
     decibels = [10 * np.log10(255**2 / np.square(image - best).mean()) for image in (naive, ours)]
     return Trap(
         "nearest-neighbor resizing",
-        "dB against Pillow's antialiased, 500x375 to 224x224",
+        "PSNR in dB against Pillow's antialiasing, 500x375 to 224x224",
         f"{decibels[0]:.0f}",
         f"{decibels[1]:.0f}",
         decibels[0] < 43 <= decibels[1],
@@ -58,7 +58,7 @@ def nearest_neighbor() -> Trap:
 
 
 def clipped_depth() -> Trap:
-    """Pillow's conversion to 8 bits cuts 16-bit values off at 255."""
+    """Pillow's conversion to 8 bits clips 16-bit values at 255."""
     ramp = np.linspace(0, 65535, 256 * 16, dtype=np.uint16).reshape(64, 64)
     with tempfile.TemporaryDirectory() as name:
         path = f"{name}/scan.png"
@@ -69,7 +69,7 @@ def clipped_depth() -> Trap:
     white = [(image == 255).mean() for image in (naive, ours)]
     return Trap(
         "clipped 16-bit images",
-        "share of white in an even 16-bit ramp",
+        "share of white pixels in a 16-bit gradient",
         f"{white[0]:.3f}",
         f"{white[1]:.3f}",
         white[0] > 0.9 and white[1] < 0.01,
@@ -78,7 +78,7 @@ def clipped_depth() -> Trap:
 
 
 def half_read_jpeg() -> Trap:
-    """OpenCV fills what is missing of a file with gray and returns it as an image."""
+    """OpenCV fills the missing part of a file with gray and returns an image."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name, "photo.jpg")
         Image.fromarray(load_sample_images().images[0]).save(path)
@@ -92,7 +92,7 @@ def half_read_jpeg() -> Trap:
     filled = read and np.mean(naive.std(axis=(1, 2)) < 1)
     return Trap(
         "half-read JPEG",
-        "what is returned for half a file",
+        "result for half a file",
         f"{read} rows, {filled:.0%} of them gray",
         ours,
         filled > 0.1 and ours == "ImageReadError",
@@ -101,7 +101,7 @@ def half_read_jpeg() -> Trap:
 
 
 def lost_in_renaming() -> Trap:
-    """Renaming in listing order overwrites files that are still to be renamed."""
+    """Renaming in listing order overwrites files that have not been renamed yet."""
     left = []
     for renumber in (_renumber_as_in_notes, renumber_files):
         with tempfile.TemporaryDirectory() as name:
@@ -114,7 +114,7 @@ def lost_in_renaming() -> Trap:
             left.append(len({path.read_bytes() for path in folder.iterdir()}))
     return Trap(
         "renumbering files",
-        "images left of 20",
+        "images left, of 20",
         str(left[0]),
         str(left[1]),
         left[0] < 20 == left[1],
@@ -129,7 +129,7 @@ def _renumber_as_in_notes(root: Path) -> None:
 
 
 def hidden_classes() -> Trap:
-    """Programs leave hidden folders, with copies of images in them, between the classes."""
+    """Programs create hidden folders with copies of images among the class folders."""
     with tempfile.TemporaryDirectory() as name:
         for folder in ("cat", "dog", ".ipynb_checkpoints"):
             Path(name, folder).mkdir()

@@ -18,28 +18,28 @@ SIDE = 64
 
 
 def weights_that_load_nothing() -> Trap:
-    """Keras loads a file by name without a word where no name fits."""
+    """When loading by name, Keras doesn't warn if no layer name matches."""
     source, model = resnet(depth=18, include_top=False), vggnet(depth=11, include_top=False)
     before = model.get_weights()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "resnet18.h5"
         with contextlib.redirect_stderr(io.StringIO()):
-            source.save(path)  # says that the format is old
+            source.save(path)  # warns that the format is old
         model.load_weights(path, by_name=True)
         same = all(map(np.array_equal, before, model.get_weights()))
         refused = _refused(lambda: load_weights(model, path))
     return Trap(
         "weights that load nothing",
-        "what is said when no layer has been loaded",
-        "nothing" if same else "it loads",
-        "an error" if refused else "nothing",
+        "message when no layer has been loaded",
+        "none" if same else "it loads",
+        "an error" if refused else "none",
         same and refused,
         "keras#9683, keras#5397",
     )
 
 
 def another_epsilon() -> Trap:
-    """BatchNorm's epsilon is no weight, so a file fits a network with another."""
+    """BatchNorm's epsilon is not a weight, so a file also loads into a network with another."""
     right = _trained_resnet()
     wrong = keras.models.clone_model(right, clone_function=_with_default_epsilon)
     wrong.set_weights(right.get_weights())
@@ -49,7 +49,7 @@ def another_epsilon() -> Trap:
 
 
 def weights_of_version_1_in_version_1_5() -> Trap:
-    """The later ResNet has its stride in the 3x3 convolution: same weights, another network."""
+    """ResNet v1.5 has its stride in the 3x3 convolution: same weights, different network."""
     right = _trained_resnet()
     wrong = keras.models.clone_model(right, clone_function=_with_later_strides)
     wrong.set_weights(right.get_weights())
@@ -59,7 +59,7 @@ def weights_of_version_1_in_version_1_5() -> Trap:
 
 
 def input_too_small() -> Trap:
-    """An image of 8 pixels is one pixel before half of the network."""
+    """An image of 8 pixels shrinks to one pixel in the first half of the network."""
     inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(64, 7, 2, "same")(inputs)
     for filters in (64, 128, 256, 512):
@@ -68,21 +68,21 @@ def input_too_small() -> Trap:
     return Trap(
         "input too small",
         "8 x 8 images in a ResNet for ImageNet",
-        f"{x.shape[1]} x {x.shape[2]} maps, no word",
-        "an error" if refused else "no word",
+        f"{x.shape[1]} x {x.shape[2]} maps, no warning",
+        "an error" if refused else "no warning",
         x.shape[1:3] == (1, 1) and refused,
         "soft-filter-pruning#17",
     )
 
 
 def pool_with_stride_1() -> Trap:
-    """A first pool of stride 1 leaves every later layer four times the work."""
+    """With stride 1 in the first pooling layer, every later layer has four times the work."""
     ours = vggnet(include_top=False)
     naive = keras.models.clone_model(ours, clone_function=_with_first_pool_of_stride_1)
     sizes = [model.output_shape[1] for model in (naive, ours)]
     return Trap(
         "pool with stride 1",
-        "height of VGG16's last maps (paper: 7)",
+        "height of VGG16's last maps; paper: 7",
         str(sizes[0]),
         str(sizes[1]),
         sizes[0] > sizes[1] == 7 and naive.count_params() == ours.count_params(),
@@ -116,10 +116,10 @@ def _refused(call: Callable[[], object]) -> bool:
 
 
 def _trained_resnet() -> keras.Model:
-    """Return a ResNet-50 whose BatchNorms have the statistics of what reaches them.
+    """Return a ResNet-50 in which each BatchNorm has the statistics of its own input.
 
-    Training would give them these. With gammas as small as deep in trained networks, the variances
-    are about a thousandth.
+    Training would give similar statistics. With gammas as small as those in late layers of trained
+    networks, the variances are about a thousandth.
     """
     keras.utils.set_random_seed(0)
     generator = np.random.default_rng(0)

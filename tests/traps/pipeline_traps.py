@@ -28,7 +28,7 @@ ImageDataGenerator = tf.keras.preprocessing.image.ImageDataGenerator
 
 
 def scaled_twice() -> Trap:
-    """`rescale` acts after `preprocessing_function`, on what is scaled already."""
+    """`rescale` is applied after `preprocessing_function`, to pixels that are already scaled."""
     images, _ = digits(0, 1)
     scaling = keras.applications.mobilenet_v2.preprocess_input
     naive = ImageDataGenerator(preprocessing_function=scaling, rescale=1 / 255)
@@ -40,7 +40,7 @@ def scaled_twice() -> Trap:
         ours = type(error).__name__
     return Trap(
         "`rescale` beside a scaling function",
-        "range of the values, -1 to 1 wanted",
+        "range of the values; expected: -1 to 1",
         f"{batch.min():.3f} to {batch.max():.3f}",
         ours,
         np.abs(batch).max() < 0.1 and ours == "ValueError",
@@ -49,7 +49,7 @@ def scaled_twice() -> Trap:
 
 
 def statistics_of_raw_images() -> Trap:
-    """`fit` takes the mean of raw images, `flow` subtracts it from scaled ones."""
+    """`fit` computes the mean of raw images; `flow` subtracts it from scaled images."""
     images, _ = digits(0, 1)
     options = {"featurewise_center": True}
     scaling = keras.applications.mobilenet_v2.preprocess_input
@@ -63,7 +63,7 @@ def statistics_of_raw_images() -> Trap:
         ours = type(error).__name__
     return Trap(
         "`featurewise_center` beside a scaling function",
-        "mean of the batch it was fitted to, 0 wanted",
+        "mean of the batch it was fitted to; expected: 0",
         f"{batch.mean():.1f}",
         ours,
         abs(batch.mean()) > 10 and ours == "ValueError",
@@ -83,8 +83,8 @@ def children_in_step() -> Trap:
     ours = np.concatenate([batch.numpy() for batch in dataset])
     alone = [sum(_is_single_flip(flipped) for flipped in images) for images in (naive, ours)]
     return Trap(
-        "seeded flips that go together",
-        "of 1000 images: flipped one way only",
+        "seeded flips that always coincide",
+        "images of 1000 that are flipped in one direction only",
         str(alone[0]),
         str(alone[1]),
         alone[0] == 0 and 400 < alone[1] < 600,
@@ -97,7 +97,7 @@ def _is_single_flip(image: np.ndarray) -> bool:
 
 
 def shuffled_predictions() -> Trap:
-    """A flow shuffles unless it is told not to; its file names stay in their order."""
+    """By default, a flow shuffles the images, but not its list of file names."""
     with tempfile.TemporaryDirectory() as name:
         folder = write_digits(Path(name), 0, 1, count=100)
         table = list_images(folder)
@@ -108,7 +108,7 @@ def shuffled_predictions() -> Trap:
     named = [int(Path(path).parent.name) for path in flow.filenames]
     accuracies = [np.mean(naive == named), (ours == table["target_names"]).mean()]
     return Trap(
-        "predictions beside the wrong files",
+        "predictions matched with the wrong files",
         "accuracy on digits 0 and 1",
         f"{accuracies[0]:.2f}",
         f"{accuracies[1]:.2f}",
@@ -127,7 +127,7 @@ def _trained(table) -> keras.Model:
 
 
 def drifting_classes() -> Trap:
-    """Classes are numbered folder by folder: one that is missing in test shifts the others."""
+    """Each folder numbers its classes; a class that is missing in test shifts the others."""
     with tempfile.TemporaryDirectory() as name:
         for folder in ("train/cat", "train/dog", "test/dog"):
             Path(name, folder).mkdir(parents=True)
@@ -140,7 +140,7 @@ def drifting_classes() -> Trap:
         split = list_splits(name)
         ours = [int(part["targets"].iloc[-1]) for part in (split.train, split.test)]
     return Trap(
-        "class numbers that drift",
+        "inconsistent class numbers",
         "number of the class dog in train and in test",
         f"{naive[0]} and {naive[1]}",
         f"{ours[0]} and {ours[1]}",
@@ -150,7 +150,7 @@ def drifting_classes() -> Trap:
 
 
 def blue_for_red() -> Trap:
-    """OpenCV reads blue, green, red; networks are trained on red, green, blue."""
+    """OpenCV reads BGR, but networks are trained on RGB."""
     generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         for channel, color in ((2, "blue"), (0, "red")):
@@ -176,7 +176,7 @@ def blue_for_red() -> Trap:
 
 
 def dropped_arguments() -> Trap:
-    """Albumentations 2 drops the arguments of 1.x with a warning and takes its defaults."""
+    """Albumentations 2 ignores the arguments of 1.x with a warning and uses its defaults."""
     image = np.full((256, 256, 3), 128, dtype=np.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -187,7 +187,7 @@ def dropped_arguments() -> Trap:
     deviations = [transform(image=image)["image"].std() for transform in (naive, ours)]
     return Trap(
         "arguments that albumentations 2 drops",
-        "deviation of a noise of variance 400, 20 wanted",
+        "standard deviation of noise of variance 400; expected: 20",
         f"{deviations[0]:.0f}",
         f"{deviations[1]:.0f}",
         deviations[0] > 30 and abs(deviations[1] - 20) < 1,
@@ -196,7 +196,7 @@ def dropped_arguments() -> Trap:
 
 
 class _Augmented(keras.utils.PyDataset):
-    """One image a hundred times, augmented as in most examples."""
+    """One image a hundred times, augmented in `__getitem__`, as in most examples."""
 
     def __init__(self, image: np.ndarray, transform: A.Compose, workers: int) -> None:
         super().__init__(workers=workers, use_multiprocessing=True)
@@ -207,15 +207,15 @@ class _Augmented(keras.utils.PyDataset):
         return 100
 
     def __getitem__(self, place: int) -> tuple[np.ndarray]:
-        if multiprocessing.parent_process():  # Keras draws in its own process, too, to learn shapes
-            self.all_workers.wait()  # so that each worker draws equally often
+        if multiprocessing.parent_process():  # Keras also draws in the main process, for shapes
+            self.all_workers.wait()  # all workers draw equally often
         return (self.transform(image=self.image)["image"][None],)
 
 
 def repeating_workers() -> Trap:
-    """Worker processes begin as copies of one process, with one random state."""
+    """Worker processes start as copies of one process, with the same random state."""
     image = np.full((8, 8, 3), 128, dtype=np.uint8)
-    # Noise of its own in each of 192 values: no two draws are alike by chance.
+    # Each of the 192 values has its own noise, so two draws can't be equal by chance.
     transform = A.Compose([A.GaussNoise(p=1)])
     transform.set_random_seed(0)
     as_it_is = keras.Sequential([keras.Input(image.shape), keras.layers.Identity()])
@@ -227,7 +227,7 @@ def repeating_workers() -> Trap:
     different = [len({draw.tobytes() for draw in draws}) for draws in (naive, ours)]
     return Trap(
         "workers that repeat each other's draws",
-        "different images of 100 draws by two workers",
+        "distinct images in 100 draws by two workers",
         str(different[0]),
         str(different[1]),
         different == [50, 100],
@@ -236,7 +236,7 @@ def repeating_workers() -> Trap:
 
 
 def lost_shapes() -> Trap:
-    """TensorFlow can't know the shape that a Python function returns."""
+    """TensorFlow doesn't know the shape of what a Python function returns."""
     images, targets = digits(0, 1)
     flip = A.HorizontalFlip()
 
@@ -256,7 +256,7 @@ def lost_shapes() -> Trap:
 
 
 def mixed_without_labels() -> Trap:
-    """MixUp takes images alone, too: it mixes them and knows nothing of their labels."""
+    """MixUp also accepts images without labels: it mixes the images, and the labels stay."""
     images, targets = digits(0, 1)
     layer = keras.layers.MixUp(seed=0)
     dataset = tf.data.Dataset.from_tensor_slices((images[:100], targets[:100])).batch(100)
@@ -270,7 +270,7 @@ def mixed_without_labels() -> Trap:
         ours = "an error"
     return Trap(
         "MixUp over images alone",
-        "of 100 images: mixed with another, under the old label",
+        "images of 100 that are mixed but keep their label",
         str(naive),
         ours,
         naive > 10 and (labels.numpy() == targets[:100]).all() and ours == "an error",

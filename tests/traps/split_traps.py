@@ -18,7 +18,7 @@ SEEDS = range(40)
 
 
 def unstratified_split() -> Trap:
-    """A rare class may be missing in the validation part of a split by chance alone."""
+    """A random split may leave no image of a rare class for validation."""
     with tempfile.TemporaryDirectory() as name:
         for label, count in {"common": 60, "less": 20, "rare": 6}.items():
             Path(name, label).mkdir()
@@ -29,7 +29,7 @@ def unstratified_split() -> Trap:
     ours = [_rare_in_our_split(table, seed) for seed in SEEDS]
     return Trap(
         "unstratified split",
-        f"of {len(SEEDS)} seeds: no rare image in validation",
+        f"seeds of {len(SEEDS)} without a rare image in validation",
         str(naive.count(0)),
         str(ours.count(0)),
         naive.count(0) > 0 == ours.count(0),
@@ -55,7 +55,7 @@ def _rare_in_our_split(table: pd.DataFrame, seed: int) -> int:
 
 
 def patient_leak() -> Trap:
-    """Several images of one patient look alike: who was trained on one knows the others."""
+    """Images of one patient look alike: a model that was trained on one knows the others."""
     generator = np.random.default_rng(0)
     images, targets, patients = _scans(generator, count=60)
     new_images, new_targets, _ = _scans(generator, count=60)
@@ -68,7 +68,7 @@ def patient_leak() -> Trap:
         scores.append(_nearest_neighbor_score(*split.train, *split.test))
     return Trap(
         "patient in train and test",
-        f"test accuracy; on new patients {truth:.2f}",
+        f"test accuracy; on new patients: {truth:.2f}",
         f"{scores[0]:.2f}",
         f"{scores[1]:.2f}",
         scores[0] > truth + 0.2 and abs(scores[1] - truth) < 0.15,
@@ -77,7 +77,7 @@ def patient_leak() -> Trap:
 
 
 def _scans(generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Make 10 scans of each patient: a body of their own, a faint sign of the illness, noise."""
+    """Make 10 scans per patient: the patient's own body, a faint sign of the illness, noise."""
     patients = np.repeat(np.arange(count), 10)
     ill = patients % 2
     bodies = generator.normal(size=(count, 64))[patients]
@@ -86,9 +86,9 @@ def _scans(generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.n
 
 
 def duplicate_leak() -> Trap:
-    """What is collected on the web has copies; in test they are known by heart."""
+    """Images collected on the web contain copies, and copies in test have been memorized."""
     images, targets = digits(0, 9)
-    order = np.random.default_rng(0).permutation(len(images))  # they come writer by writer
+    order = np.random.default_rng(0).permutation(len(images))  # the data is sorted by writer
     images, targets = images[order], targets[order]
     truth = _nearest_neighbor_score(images[:150], targets[:150], images[150:], targets[150:])
     with tempfile.TemporaryDirectory() as name:
@@ -103,7 +103,7 @@ def duplicate_leak() -> Trap:
         ]
     return Trap(
         "copies in train and test",
-        f"test accuracy; on new images {truth:.2f}",
+        f"test accuracy; on new images: {truth:.2f}",
         f"{scores[0]:.2f}",
         f"{scores[1]:.2f}",
         scores[0] > truth + 0.05 and scores[1] < truth + 0.05,

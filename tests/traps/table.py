@@ -1,8 +1,8 @@
-"""Show each trap: the naive way and ours, side by side. Fails where ours does not hold.
+"""Show each trap: the naive way and ours, side by side. Fails if a trap does not hold.
 
     nox -s traps [-- --markdown FILE]
 
-The table is written to FILE as well, for the documentation.
+The table is also written to FILE, for the documentation.
 """
 
 import argparse
@@ -31,7 +31,7 @@ REPOSITORIES = {
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """Return the table with links to the threads where users met the traps."""
+    """Return the table in Markdown, with links to the issues of users who met the traps."""
 
     def link(match: re.Match[str]) -> str:
         repository = REPOSITORIES.get(match[1])
@@ -49,7 +49,7 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 
 def main() -> int:
-    """Run every experiment, print the table, and return 1 if one fails."""
+    """Run every experiment, print the table, and return 1 if a trap does not hold."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
@@ -64,8 +64,8 @@ def main() -> int:
     )
     rows = []
     for experiment in tqdm(experiments, "traps", unit="trap"):
-        keras.utils.set_random_seed(0)  # first weights, and the orders that Keras shuffles into
-        with contextlib.redirect_stdout(io.StringIO()):  # Keras counts files aloud
+        keras.utils.set_random_seed(0)  # initial weights, and the order in which Keras shuffles
+        with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the number of files
             rows.append(experiment())
     table = pd.DataFrame(rows).rename(columns={"title": "trap", "figure": "measured"})
     print(table.to_string(index=False, justify="left"))

@@ -16,7 +16,7 @@ SEEDS = range(4)
 
 
 def forgotten_recompile() -> Trap:
-    """`trainable = False` after the first `fit` is ignored until the model is compiled again."""
+    """After the first `fit`, `trainable = False` is ignored until the model is compiled again."""
 
     def naive(model: keras.Model) -> None:
         model.get_layer("block1_conv1").trainable = False
@@ -49,7 +49,7 @@ def _move_of_frozen_layer(freeze_layer: Callable[[keras.Model], None]) -> float:
 
 
 def live_batch_norm() -> Trap:
-    """A few batches of new data destroy the statistics that the backbone was trained with."""
+    """A few batches of new data destroy BatchNorm's statistics from the backbone's training."""
 
     def naive(model: keras.Model) -> None:
         for layer in model.layers:
@@ -64,7 +64,7 @@ def live_batch_norm() -> Trap:
         np.mean([_accuracy(backbone, seed, way) for seed in SEEDS]) for way in (naive, ours)
     ]
     return Trap(
-        "live BatchNorm in fine-tuning",
+        "BatchNorm trained in fine-tuning",
         f"accuracy from 25 images, mean of {len(SEEDS)} seeds",
         f"{accuracies[0]:.3f}",
         f"{accuracies[1]:.3f}",
@@ -76,7 +76,7 @@ def live_batch_norm() -> Trap:
 def _accuracy(
     backbone: keras.Model, seed: int, unfreeze_all: Callable[[keras.Model], None]
 ) -> float:
-    """Train a head, then all with BatchNorm as it is left, and test on 5 to 9."""
+    """Train a head, then what `unfreeze_all` leaves trainable, and test on 5 to 9."""
     images, targets = digits(5, 9)
     split = split_arrays(
         images, targets, validation_size=0, test_size=len(images) - 25, random_state=seed

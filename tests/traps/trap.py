@@ -4,15 +4,15 @@ from typing import NamedTuple
 
 
 class Trap(NamedTuple):
-    """A trap, the naive way and ours, and whether ours holds.
+    """A trap: the naive way, our way, and whether the comparison holds.
 
     Attributes:
         title: What goes wrong.
         figure: What is measured.
-        naive: The figure of the code that people paste.
-        ours: The figure of cnnkit on the same work.
-        holds: Whether the naive way goes wrong here and ours does not.
-        met: Where users met it.
+        naive: The result of the code that people copy.
+        ours: The result of cnnkit for the same work.
+        holds: Whether the naive way goes wrong and ours does not.
+        met: Where users met the trap.
     """
 
     title: str

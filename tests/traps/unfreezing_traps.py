@@ -1,4 +1,4 @@
-"""Traps of what trains after layers are frozen and unfrozen by hand."""
+"""Traps of freezing and unfreezing layers by hand."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from trap import Trap
 
 
 def forgotten_recompile_after_unfreezing() -> Trap:
-    """`trainable = True` after the first `fit` is ignored as well."""
+    """After the first `fit`, `trainable = True` is ignored as well."""
 
     def moves(by_hand: bool) -> float:
         model = _frozen_classifier()
@@ -35,7 +35,7 @@ def forgotten_recompile_after_unfreezing() -> Trap:
 
 
 def children_of_a_trainable_parent() -> Trap:
-    """A model that is trainable already hands nothing on to its frozen layers."""
+    """`trainable = True` doesn't reach frozen layers if the model is already trainable."""
 
     def trained(by_hand: bool) -> int:
         backbone = digit_backbone()
@@ -49,7 +49,7 @@ def children_of_a_trainable_parent() -> Trap:
 
     naive, ours = trained(by_hand=True), trained(by_hand=False)
     return Trap(
-        "trainable=True on a trainable model",
+        "trainable=True on a model that is already trainable",
         "layers that train",
         str(naive),
         str(ours),
@@ -59,7 +59,7 @@ def children_of_a_trainable_parent() -> Trap:
 
 
 def first_150_layers() -> Trap:
-    """One number means something else in every network."""
+    """The same number selects different parts in every network."""
     options = {"include_top": False, "weights": None, "input_shape": (96, 96, 3)}
     naive, ours = [], []
     for name in ("VGG16", "MobileNetV2", "ResNet50"):
@@ -84,7 +84,7 @@ def first_150_layers() -> Trap:
 
 
 def reused_optimizer() -> Trap:
-    """An optimizer knows the weights that it was built for and refuses others."""
+    """An optimizer is built for certain weights and rejects others."""
 
     def outcome(by_hand: bool) -> str:
         model = _frozen_classifier()
@@ -112,7 +112,7 @@ def reused_optimizer() -> Trap:
 
 
 def training_false_overridden() -> Trap:
-    """`backbone(x, training=False)` doesn't keep BatchNorm still in `fit`, up to Keras 3.15."""
+    """Up to Keras 3.15, `backbone(x, training=False)` doesn't freeze BatchNorm in `fit`."""
 
     def moves(by_hand: bool) -> float:
         backbone = digit_backbone()
@@ -143,12 +143,12 @@ def training_false_overridden() -> Trap:
 
 
 def scaling_that_does_not_fit() -> Trap:
-    """A backbone sees images scaled in another way than those it was trained on."""
+    """A backbone receives images with a scaling that it was not trained with."""
     images, targets = digits(0, 4)
 
     def accuracy(mode: str) -> float:
         keras.utils.set_random_seed(0)
-        trained = simple_cnn((16, 16, 3), 5, pooling="avg")  # learns on 0..1, scaled outside
+        trained = simple_cnn((16, 16, 3), 5, pooling="avg")  # trained on 0..1, scaled outside
         trained.compile(keras.optimizers.Adam(3e-3), loss="sparse_categorical_crossentropy")
         trained.fit(images / 255, targets, epochs=10, batch_size=64, verbose=0)
         backbone = keras.Model(trained.input, trained.get_layer("block3_pool").output)
@@ -177,7 +177,7 @@ def _some_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _frozen_classifier() -> keras.Model:
-    """Return a network that has been trained for an epoch with all frozen but its last layer."""
+    """Return a network that was trained for an epoch, with all but its last layer frozen."""
     keras.utils.set_random_seed(0)
     model = simple_cnn((16, 16, 3), 5, mode="unit")
     for layer in model.layers[:-1]:
@@ -188,7 +188,7 @@ def _frozen_classifier() -> keras.Model:
 
 
 def _moved(model: keras.Model, name: str) -> float:
-    """Train three epochs and return how far a kernel has moved."""
+    """Train for three epochs and return the largest change of a kernel."""
     kernel = model.get_layer(name).kernel
     before = keras.ops.convert_to_numpy(kernel).copy()
     model.fit(*_some_digits(), epochs=3, verbose=0)

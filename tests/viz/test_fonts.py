@@ -1,4 +1,4 @@
-"""Names in any script: a font that has the letters is found, or its lack is told once."""
+"""Names in any script: a font that has the letters is found, or a warning is given once."""
 
 import warnings
 
@@ -22,7 +22,7 @@ def forget() -> None:
 
 @pytest.fixture
 def foreign() -> str:
-    """A letter that matplotlib's own font lacks and another installed font has."""
+    """Return a letter that matplotlib's default font lacks and another installed font has."""
     own = set(get_font(findfont("DejaVu Sans")).get_charmap())
     others = next(entry for entry in fontManager.ttflist if entry.name == "STIXGeneral")
     letters = sorted(set(get_font(others.fname).get_charmap()) - own)
@@ -40,7 +40,7 @@ def test_a_font_that_has_the_letters_is_taken(foreign) -> None:
 
 
 def test_latin_names_keep_their_font() -> None:
-    """Nothing is looked for that isn't needed."""
+    """No other font is searched for."""
     (ax,) = show_images([IMAGE], ["Käse über Œuvre"])
 
     assert plt.rcParams["font.family"] == ax.title.get_fontfamily()
@@ -51,7 +51,7 @@ def test_a_letter_that_no_font_has_is_told_once(monkeypatch) -> None:
     shipped = ("DejaVu Sans", "Last Resort")  # the latter has a box for every letter
     entries = [entry for entry in fontManager.ttflist if entry.name.startswith(shipped)]
     monkeypatch.setattr(fontManager, "ttflist", entries)
-    with pytest.warns(UserWarning, match=r"^No installed font has the letter '옷'.*Install one"):
+    with pytest.warns(UserWarning, match=r"^No installed font has the letter '옷'.*Install a font"):
         show_images([IMAGE], ["옷 스웨터"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -213,8 +213,8 @@ def test_other_numbers_of_titles_are_errors(batch, titles):
 def test_scaled_images_without_a_mode_are_errors(batch, mode):
     """Scaled pixels are not shown wrongly: the error asks for the mode."""
     message = (
-        r"^`images` must be pixels in 0\.\.255, or their scaling given as `mode`\. Received: "
-        r"values from .* to .*\. Pass mode='unit', 'tf' or the like\.$"
+        r"^`images` must be pixels in 0\.\.255, unless `mode` gives their scaling\. Received: "
+        r"values from .* to .*\. Pass the mode of .*mode='tf'\.$"
     )
 
     with pytest.raises(ValueError, match=message):
@@ -332,14 +332,14 @@ class Dataset(list):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (Dataset([np.zeros((2, 8, 8, 3))]), r"Received: a dataset\. Pass a batch.*next"),
+        (Dataset([np.zeros((2, 8, 8, 3))]), r"Received: a dataset\. Pass one batch.*next"),
         ((np.zeros((2, 8, 8, 3)), np.zeros((2, 3))), r"Received: images and targets\. .*batch\[0"),
-        ("a.png", r"Received: one path\. Put it into a list"),
+        ("a.png", r"Received: one path\. Put it in a list"),
         ([np.zeros((8, 8, 2))], r"float64 of shape \(8, 8, 2\)\.$"),
         ([np.zeros((3, 8, 8))], r"float64 of shape \(3, 8, 8\)\.$"),
         (np.zeros((4, 64)), r"float64 of shape \(64,\)\.$"),
         ([None], r"object of shape \(\)\.$"),
-        ([np.full((4, 4, 3), np.nan)], r"Received: NaN\. Look where the images come from\.$"),
+        ([np.full((4, 4, 3), np.nan)], r"Received: NaN\. Check where the images come from\.$"),
     ],
 )
 def test_what_is_no_image_is_an_error(given, message):

@@ -186,7 +186,7 @@ class TestGradCam:
         """There is nothing to lay over the image."""
         model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Flatten(), layers.Dense(2)])
         image = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-        with pytest.raises(ValueError, match=r"`layer` must name a layer .*It has none\."):
+        with pytest.raises(ValueError, match=r"`layer` must name a layer .*The model has none\."):
             show_grad_cam(model, image)
 
     @pytest.mark.parametrize("units", [1, 3])
@@ -230,8 +230,8 @@ class TestGradCam:
             show_grad_cam(model, image, target=number)[1].get_title() for number in (0, 1)
         )
 
-        assert first.endswith("\nnothing here speaks for it")
-        assert "nothing" not in second
+        assert first.endswith("\nno evidence for this class")
+        assert "evidence" not in second
 
 
 class TestFeatureMaps:
@@ -284,9 +284,7 @@ class TestFeatureMaps:
     def test_a_layer_without_maps_is_refused(self, which, image) -> None:
         """Scores are none, and the image itself isn't either."""
         name = toy().layers[which].name
-        match = (
-            rf"`layer` must name a layer that gives .*layer='{name}'\. The last of them are maps\."
-        )
+        match = rf"`layer` must name a layer that gives .*layer='{name}'\. The last ones are maps\."
         with pytest.raises(ValueError, match=match):
             show_feature_maps(toy(), image, name)
         assert [] == plt.get_fignums()

@@ -124,7 +124,7 @@ def test_several_images_are_compared_in_shares(image, rng):
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        ([np.zeros((2, 2, 3)), np.zeros((2, 2, 1))], None, r"`image` must be one .*all with as m"),
+        ([np.zeros((2, 2, 3)), np.zeros((2, 2, 1))], None, r"`image` must be one .*with equally m"),
         ([], None, r"`image` must be one image"),
         (
             [np.zeros((2, 2, 3))] * 2,
@@ -214,7 +214,7 @@ def test_other_shapes_are_errors(shape):
     """What is not an image of 1 or 3 channels, or a batch of such, is an error."""
     message = (
         r"^`image` must be one image, \(height, width, channels\), with 1 or 3 channels, "
-        r"or a list of such, all with as many channels\. Received: shape=.*\.$"
+        r"or a list of such images with equally many channels\. Received: shape=.*\.$"
     )
 
     with pytest.raises(ValueError, match=message):

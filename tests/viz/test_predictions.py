@@ -268,7 +268,7 @@ class TestWhatTheTablesHold:
         """Percents would be drawn as "9300 %", and NaN as no error at all."""
         table = predicted()
         table.loc[5, "confidence"] = value
-        with pytest.raises(ValueError, match=rf"must have its `confidence` in 0\.\.1.*{told}"):
+        with pytest.raises(ValueError, match=rf"must have `confidence` in 0\.\.1.*{told}"):
             plot_reliability(table)
 
 
