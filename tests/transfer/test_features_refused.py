@@ -17,8 +17,8 @@ def test_layers_that_train_in_front_of_the_cut_are_refused(classifier, data) -> 
     """Their features change with every step; the error names them."""
     with pytest.raises(
         ValueError,
-        match=r"All in front of the cut must give the same in every epoch\. Received: layers that "
-        r"train, conv1, bn1, conv2\. Call `freeze`, or cut further in front\.",
+        match=r"All layers before the cut must give the same output in every epoch\. Received: "
+        r"layers that train, conv1, bn1, conv2\. Call `freeze`, or cut the model earlier\.",
     ):
         cache_features(classifier, data, at="relu2", progress=False)
 
@@ -45,7 +45,7 @@ def test_random_layers_in_front_of_the_cut_are_refused(layer, backbone, data) ->
     inputs = keras.Input((8, 8, 3))
     model = build_classifier(keras.Model(inputs, backbone(layer(inputs))), 3, mode="none")
     freeze(model, names=["backbone"])
-    with pytest.raises(ValueError, match=r"layers that draw at random, drawn\. Cut further in fr"):
+    with pytest.raises(ValueError, match=r"layers that draw at random, drawn\. Cut the model earl"):
         cache_features(model, data, at="relu2", progress=False)
 
 
@@ -136,7 +136,7 @@ def test_sample_weights_are_not_kept(frozen, data) -> None:
 
 def test_a_model_that_trains_from_the_start_is_refused(classifier, data) -> None:
     """Where nothing is frozen there is nothing to keep."""
-    with pytest.raises(ValueError, match=r"`model` must be frozen in front of the cut\..*`freeze`"):
+    with pytest.raises(ValueError, match=r"`model` must be frozen before the cut\..*`freeze`"):
         cache_features(classifier, data, progress=False)
 
 
@@ -163,7 +163,7 @@ def test_a_dataset_with_a_transform_is_refused(frozen, tables) -> None:
 def test_unknown_data_is_not_kept_in_a_file(frozen, rows, tmp_path) -> None:
     """Nothing would tell it from other data the next time."""
     path = tmp_path / "x.features"
-    with pytest.raises(ValueError, match=r"`cache` must be 'memory' for data that can't be told"):
+    with pytest.raises(ValueError, match=r"`cache` must be 'memory' for data that has no key"):
         cache_features(frozen, rows, fixed=True, cache=path, progress=False)
 
 
@@ -172,5 +172,5 @@ def test_an_open_image_size_is_refused(data) -> None:
     inputs = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 3, name="conv", trainable=False)(inputs)
     model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
-    with pytest.raises(ValueError, match=r"`model` must have a fixed image size in front of the c"):
+    with pytest.raises(ValueError, match=r"`model` must have a fixed image size before the cut"):
         cache_features(model, data, at="conv", progress=False)

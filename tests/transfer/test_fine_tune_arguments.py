@@ -51,7 +51,7 @@ def test_a_head_that_is_not_there_is_refused(nested, data) -> None:
 
 def test_a_head_without_a_backbone_is_refused(shared_classifier, data) -> None:
     """All layers would train at the head's rate, BatchNorm too."""
-    with pytest.raises(ValueError, match=r"`head` must name the first layer of the head, behind"):
+    with pytest.raises(ValueError, match=r"`head` must name the first layer of the head, after"):
         fine_tune(shared_classifier, data, data, head_epochs=1, epochs=1, head="scale")
 
 

@@ -239,7 +239,7 @@ def test_weights_whose_epoch_is_lost_stay(tmp_path) -> None:
         left.append(told.with_name("latest.weights.h5").read_bytes())
         told.write_bytes(b"")
         with (
-            pytest.warns(UserWarning, match="before the number of its epoch.* 'of_no_epoch_"),
+            pytest.warns(UserWarning, match="number of its epoch is missing.* 'of_no_epoch_"),
             pytest.raises(Killed),
         ):
             run(tmp_path, Kill(0, raise_killed), double=False, cache=False)

@@ -301,7 +301,7 @@ class TestErrors:
     def test_unlabelled_table_without_class_names(self, table):
         """Names must come from somewhere."""
         text = (
-            r"^`class_names` must be given where neither the model nor the table has them\. "
+            r"^`class_names` must be given if neither the model nor the table has them\. "
             r"Received: class_names=None\.$"
         )
 

@@ -88,7 +88,7 @@ class TestDamage:
         monkeypatch.setattr(
             resource, "getrlimit", lambda _: (76, 76)
         )  # a real one would bind pytest, too
-        with pytest.raises(ValueError, match="13 shards, where the system .* 76 open files"):
+        with pytest.raises(ValueError, match="13 shards, while the system .* 76 open files"):
             read(folder)
 
         read(folder, shuffle=True)

@@ -227,7 +227,7 @@ class TestShuffling:
         read(in_order, shuffle=True)  # all fits into memory
         monkeypatch.setattr(reading, "_SHUFFLED", 300)
 
-        with pytest.warns(UserWarning, match="order of their classes"):
+        with pytest.warns(UserWarning, match="records are sorted by class"):
             read(in_order, shuffle=True)
         read(mixed, shuffle=True)
         read(in_order)

@@ -69,7 +69,7 @@ class TestWriting:
         left = state(folder)
         assert not [name for name in left if "partial" in name or "part" in Path(name).suffix]
         assert len(shards_of(folder)) == failing % 4
-        with pytest.raises(ValueError, match="not written yet"):
+        with pytest.raises(ValueError, match="has not been written yet"):
             read(folder)
 
         write(folder, shards=4)
