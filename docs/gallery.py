@@ -73,7 +73,7 @@ def draw_all(folder: Path) -> dict[str, NDArray]:
         "show_images": viz.show_images(photos, ["a temple in China", "a flower"]),
         "show_augmentations": viz.show_augmentations(flower, AUGMENTATION, seed=0),
         "plot_pixel_histogram": viz.plot_pixel_histogram(
-            [china, flower], labels=["china", "flower"]
+            [china, flower], titles=["china", "flower"]
         ),
         "plot_pixel_histogram_torch": viz.plot_pixel_histogram(scale(china, "torch"), mode="torch"),
         "plot_learning_rate": viz.plot_learning_rate(scan),

@@ -31,7 +31,7 @@ def plot_pixel_histogram(
     *,
     bins: int = 100,
     mode: str | None = None,
-    labels: Sequence[str] | None = None,
+    titles: Sequence[str] | None = None,
     axes: Iterable[Axes] | None = None,
 ) -> NDArray[Any]:
     """Plot the distribution of pixel values, one panel per channel.
@@ -45,7 +45,7 @@ def plot_pixel_histogram(
         mode: Scaling mode of the image, if known. The panels then show the whole range of the
             mode, and the titles say if values lie outside it. The channels of mode "caffe" are in
             the order blue, green, red; those of all other modes are red, green, blue.
-        labels: A name for each image.
+        titles: A name for each image, for the legend.
         axes: Panels to draw on, one per channel; by default, a new figure.
 
     Returns:
@@ -69,7 +69,7 @@ def plot_pixel_histogram(
     check_whole_number("bins", bins)
     check_one_of("mode", mode, (None, *MODES))
     given = _several(image)
-    names = names_of("labels", _numbered(given) if labels is None else labels, given)
+    names = names_of("titles", _numbered(given) if titles is None else titles, given)
     images = [_as_array(picture) for picture in given[:_MOST]]
     _check_images(images)
     count = images[0].shape[-1]

@@ -103,7 +103,7 @@ def test_the_channels_of_caffe_are_named_in_their_order(image):
 def test_several_images_are_compared_in_shares(image, rng):
     """Whatever their sizes, on the same bars; each has a line of its own and its name."""
     other = rng.integers(50, 200, (10, 10, 3), dtype=np.uint8)
-    axes = plot_pixel_histogram([image, other], bins=20, labels=["first", "second"])
+    axes = plot_pixel_histogram([image, other], bins=20, titles=["first", "second"])
     for place, ax in enumerate(axes):
         outlines = [patch.get_xy() for patch in ax.patches]
         both = [picture[..., place].ravel() for picture in (image, other)]
@@ -122,24 +122,24 @@ def test_several_images_are_compared_in_shares(image, rng):
 
 
 @pytest.mark.parametrize(
-    ("images", "labels", "message"),
+    ("images", "titles", "message"),
     [
         ([np.zeros((2, 2, 3)), np.zeros((2, 2, 1))], None, r"`image` must be one .*with equally m"),
         ([], None, r"`image` must be one image"),
         (
             [np.zeros((2, 2, 3))] * 2,
             ["one"],
-            r"`labels` must be .*each image\. Received: 2 images and",
+            r"`titles` must be .*each image\. Received: 2 images and",
         ),
-        ([np.zeros((2, 2, 3))] * 2, "ab", r"`labels` must be a list .*labels='ab'\."),
+        ([np.zeros((2, 2, 3))] * 2, "ab", r"`titles` must be a list .*titles='ab'\."),
         ([np.full((2, 2, 3), np.nan)], None, r"`image` must be numbers\. Received: NaN"),
-        (np.zeros((2, 2, 3)), "a", r"`labels` must be a list .*labels='a'\."),
+        (np.zeros((2, 2, 3)), "a", r"`titles` must be a list .*titles='a'\."),
     ],
 )
-def test_images_that_cannot_be_compared_are_errors(images, labels, message):
+def test_images_that_cannot_be_compared_are_errors(images, titles, message):
     """Of other channels, none at all, or without a name each."""
     with pytest.raises(ValueError, match=message):
-        plot_pixel_histogram(images, labels=labels)
+        plot_pixel_histogram(images, titles=titles)
 
 
 def test_panels_share_their_bins(image):
@@ -238,7 +238,7 @@ def test_files_may_be_a_column_of_a_table(image, tmp_path):
     paths = pd.Series([str(tmp_path / name) for name in ("a.png", "b.png")], index=[7, 9])
     for path in paths:
         Image.fromarray(image).save(path)
-    legend = plot_pixel_histogram(paths, labels=pd.Series(["a", "b"]))[-1].get_legend()
+    legend = plot_pixel_histogram(paths, titles=pd.Series(["a", "b"]))[-1].get_legend()
 
     assert ["a", "b"] == [text.get_text() for text in legend.get_texts()]
 
@@ -257,7 +257,7 @@ def test_a_batch_is_several_images_of_which_four_are_shown(rng):
 
 def test_one_image_may_have_a_name(image):
     """It is not dropped."""
-    legend = plot_pixel_histogram(image, bins=5, labels=["a cat"])[-1].get_legend()
+    legend = plot_pixel_histogram(image, bins=5, titles=["a cat"])[-1].get_legend()
 
     assert ["a cat"] == [text.get_text() for text in legend.get_texts()]
 

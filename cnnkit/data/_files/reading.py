@@ -20,7 +20,7 @@ CHANNELS = {"rgb": 3, "grayscale": 1}
 
 
 def read_image(
-    path: str | os.PathLike[str],
+    source: str | os.PathLike[str],
     image_size: Sequence[int] | None = None,
     *,
     color_mode: str = "rgb",
@@ -35,8 +35,8 @@ def read_image(
     are scaled by the range of the values in the file.
 
     Args:
-        path: The file: JPEG, PNG, GIF, BMP, TIFF, WebP, PPM, AVIF, JPEG 2000, or any other format
-            that Pillow can read.
+        source: The path of the file: JPEG, PNG, GIF, BMP, TIFF, WebP, PPM, AVIF, JPEG 2000, or any
+            other format that Pillow can read.
         image_size: `(height, width)` to resize to, with antialiasing. None keeps the size.
         color_mode: `"rgb"` or `"grayscale"` (luminance).
         crop_to_aspect_ratio: If True, crop the image to the target's aspect ratio instead of
@@ -52,7 +52,7 @@ def read_image(
             pixels with more than 2,000 per byte. JPEG has no checksum: damage that leaves the
             file's structure intact can't be detected, for example if a program has added an end
             marker to a truncated file.
-        TypeError: If `path` is not a path.
+        TypeError: If `source` is not a path.
         ValueError: If the size or the mode is invalid, or both aspect ratio options are True.
 
     Example:
@@ -62,15 +62,15 @@ def read_image(
         >>> read_image(path, image_size=(224, 224)).shape
         (224, 224, 3)
     """
-    if not isinstance(path, str | os.PathLike):
-        msg = f"`path` must be a str or a path. Received: {type(path).__name__}."
+    if not isinstance(source, str | os.PathLike):
+        msg = f"`source` must be a str or a path. Received: {type(source).__name__}."
         raise TypeError(msg)
     check_reading(color_mode, crop_to_aspect_ratio, pad_to_aspect_ratio)
     size = None if image_size is None else check_image_size(image_size)
     try:
-        pixels = _read(path, size, crop_to_aspect_ratio, pad_to_aspect_ratio)
+        pixels = _read(source, size, crop_to_aspect_ratio, pad_to_aspect_ratio)
     except DECODING_ERRORS as error:
-        raise _read_error(path, _reason(path, error)) from error
+        raise _read_error(source, _reason(source, error)) from error
     return to_grayscale(pixels) if color_mode == "grayscale" else pixels
 
 
