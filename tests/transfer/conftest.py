@@ -1,4 +1,4 @@
-"""Small models with the parts that fine-tuning trips over."""
+"""Small models with the parts that cause mistakes in fine-tuning."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -103,7 +103,7 @@ class StopAt(keras.callbacks.Callback):
 
 @pytest.mark.parametrize("cache", ["auto", False])
 def test_a_stage_that_a_callback_ends_goes_over_to_the_next(cache, classifier, data) -> None:
-    """On features as in `fit`; and a model that was stopped before begins anew."""
+    """This works on features as in `fit`, and for a model that was stopped before."""
     classifier.stop_training = True
     history = fine_tune(
         classifier,

@@ -101,7 +101,7 @@ def test_our_blocks_are_those_of_the_papers(name: str) -> None:
 
 
 def test_convnext_has_its_stages_and_what_stands_between() -> None:
-    """Stem and downsampling are small models inside, and a block each."""
+    """Stem and downsampling are nested models, each of them a block."""
     names = list_blocks(application("ConvNeXtTiny"))["name"].tolist()
     plain = [name.removeprefix("convnext_tiny_") for name in names]
     stages = [
@@ -137,7 +137,7 @@ def test_every_weight_stands_in_one_block(name: str) -> None:
 
 
 def test_an_operation_may_have_several_outputs() -> None:
-    """As a split has, whose halves go on apart, or of which one is left out."""
+    """For example, a split whose halves are used separately or not at all."""
     inputs = keras.Input((8, 8, 4))
     x = keras.layers.Conv2D(4, 3, padding="same", name="conv1")(inputs)
     half, _ = keras.ops.split(x, 2, axis=-1)

@@ -171,7 +171,7 @@ np.save(sys.argv[1] + "/out.npy", model.predict(np.load(sys.argv[1] + "/in.npy")
 
 
 def test_the_saved_model_opens_where_cnnkit_is_not_installed(classifier, data, tmp_path) -> None:
-    """Only layers of Keras are in it."""
+    """It contains only layers of Keras."""
     calibrated = calibrate(classifier, data)
     calibrated.save(tmp_path / "model.keras")
     np.save(tmp_path / "in.npy", data[0])
@@ -195,7 +195,7 @@ def test_a_softmax_layer_of_its_own_is_found() -> None:
 
 
 def test_a_model_that_ends_with_logits_is_refused() -> None:
-    """There is no softmax to stand in front of."""
+    """There is no softmax in front of which to put the temperature."""
     with pytest.raises(
         ValueError,
         match=r"`model` must end with a softmax or with one sigmoid unit\. Received: a model that "
@@ -205,13 +205,13 @@ def test_a_model_that_ends_with_logits_is_refused() -> None:
 
 
 def test_labels_beside_each_other_are_refused() -> None:
-    """Several sigmoid units answer several questions, and one number doesn't mend them all."""
+    """One temperature can't calibrate several independent classes."""
     with pytest.raises(ValueError, match=r"Received: a model that ends with 3 sigmoid units\."):
         calibrate(passing_on(3, "sigmoid"), drawn(3, 1))
 
 
 def test_a_classifier_inside_is_told() -> None:
-    """A softmax behind a softmax is no advice."""
+    """The advice isn't to add a second softmax."""
     model = keras.Sequential([keras.Input((3,)), layers.Rescaling(2.0), passing_on(3, "softmax")])
     with pytest.raises(ValueError, match=r"ends with the nested model '.*'\. Calibrate the n"):
         calibrate(model, drawn(3, 1))
@@ -246,7 +246,7 @@ def test_the_second_part_of_a_split_model(classifier, data) -> None:
 
 
 def test_sample_weights_are_refused(shared_classifier, data) -> None:
-    """They would be left out without a word."""
+    """They would be ignored silently."""
     import tensorflow as tf
 
     weighted = tf.data.Dataset.from_tensor_slices((*data, np.ones(12))).batch(4)
@@ -269,13 +269,13 @@ def test_no_images_are_refused(shared_classifier, data) -> None:
     ],
 )
 def test_targets_of_other_classes_are_refused(targets, match, shared_classifier, data) -> None:
-    """The temperature would be that of some other question."""
+    """The temperature would be meaningless."""
     with pytest.raises(ValueError, match=rf"^`validation` must have {match}"):
         calibrate(shared_classifier, (data[0], targets))
 
 
 def test_classes_in_another_order_are_refused(backbone, data) -> None:
-    """All probabilities would be spoiled, and nobody told."""
+    """Otherwise all probabilities would silently be wrong."""
     model = build_classifier(backbone, ["a", "b", "c"])
     swapped = image_dataset((data[0], data[1].argmax(axis=1)), class_names=["c", "b", "a"])
     with pytest.raises(ValueError, match=r"^`validation` must have the classes of the model, in"):
@@ -283,7 +283,7 @@ def test_classes_in_another_order_are_refused(backbone, data) -> None:
 
 
 def test_scaled_images_are_refused_for_a_model_that_scales_inside(shared_classifier, data) -> None:
-    """What the network makes of nearly black images says nothing of it."""
+    """Images scaled twice are nearly black."""
     with pytest.raises(ValueError, match=r"^`validation` must contain raw images, 0 to 255"):
         calibrate(shared_classifier, ((data[0] / 255).astype("float32"), data[1]))
 

@@ -106,7 +106,7 @@ def test_probabilities_are_float32_in_mixed_precision(backbone) -> None:
 
 @pytest.mark.usefixtures("eagerly")
 def test_the_model_survives_saving(backbone, tmp_path, data) -> None:
-    """What comes back from a file computes the same."""
+    """A loaded model computes the same outputs."""
     model = build_classifier(backbone, 3)
     model.fit(*data, verbose=0)
     model.save(tmp_path / "model.keras")
@@ -136,7 +136,7 @@ def test_a_backbone_that_ends_with_a_softmax_layer_is_refused(backbone) -> None:
 
 
 def test_an_unbuilt_backbone_is_refused() -> None:
-    """Without an input nothing can be put in front."""
+    """Without an input, no scaling can be added in front."""
     with pytest.raises(ValueError, match=r"`backbone` must be built.*Add a keras.Input"):
         build_classifier(keras.Sequential([keras.layers.Conv2D(4, 3)]), 3, mode="none")
 
@@ -179,7 +179,7 @@ def test_pooling_is_what_its_name_says(pooling, reduce, backbone, data) -> None:
     "classes", ["cat", ["cat"], [], ["cat", "cat"], None, {"cat", "dog"}, {"cat": 1, "dog": 0}]
 )
 def test_fewer_than_two_names_are_refused(classes, backbone) -> None:
-    """A list of one name, or a string, is a mistake; sets and dicts have not the right order."""
+    """One name or a string is a mistake; sets and dicts don't have the right order."""
     with pytest.raises(ValueError, match=r"`classes` must be a number or a list of at least two"):
         build_classifier(backbone, classes)
 

@@ -31,7 +31,7 @@ def test_scaled_data_is_refused_for_a_model_that_scales_inside(
 
 
 def test_scaled_data_is_taken_by_a_model_that_does_not_scale(data) -> None:
-    """What is scaled outside only is in order."""
+    """Images that are scaled only once are accepted."""
     backbone = simple_cnn((8, 8, 3), 2, filters=(4,), include_top=False)
     model = build_classifier(backbone, 3, mode="none")
     scaled = scale(data[0], "tf"), data[1]
@@ -81,7 +81,7 @@ def test_one_hot_labels_are_refused_by_a_loss_for_class_numbers(loss, classifier
     "loss", [keras.losses.CategoricalCrossentropy(), keras.losses.categorical_crossentropy]
 )
 def test_class_numbers_are_refused_by_losses_of_any_form(loss, classifier, data) -> None:
-    """An object and a function want one-hot labels like their name does."""
+    """A loss object and a loss function need one-hot labels, like the loss name."""
     classifier.compile("adam", loss=loss)
     wrong = data[0], data[1].argmax(axis=1)
 
@@ -120,7 +120,7 @@ def test_classes_in_another_order_are_refused(part, names, backbone, data) -> No
 
 @pytest.mark.parametrize("classes", [1, 2])
 def test_train_and_validation_number_their_classes_alike(classes, backbone, data) -> None:
-    """A model that was built from a number can't tell that the labels are swapped."""
+    """A model that was built from a number can't detect swapped labels."""
     mode = "binary" if classes == 1 else "categorical"
     train, validation = (
         image_dataset((data[0], np.arange(12) % 2), class_names=names, label_mode=mode)
@@ -135,7 +135,7 @@ def test_train_and_validation_number_their_classes_alike(classes, backbone, data
 
 
 def test_validation_may_lack_the_last_class(classifier, data) -> None:
-    """Its numbers are the same; of arrays the numbers are the names."""
+    """The class numbers still agree; for arrays the numbers are the names."""
     classifier.compile("adam", loss="sparse_categorical_crossentropy")
     train, validation = (
         image_dataset((data[0], np.arange(12) % classes), label_mode="int") for classes in (3, 2)
@@ -239,7 +239,7 @@ def test_validation_may_be_of_unknown_length(classifier, data) -> None:
 
 @pytest.mark.parametrize("labels", [[-1, 1], [0, 2]])
 def test_labels_of_one_unit_are_0_and_1(labels, backbone, data) -> None:
-    """A sigmoid knows no other."""
+    """A sigmoid has no other classes."""
     wrong = data[0], np.resize(labels, 12)
 
     with pytest.raises(ValueError, match=r"`train` must have labels from 0 to 1, .*1 output"):

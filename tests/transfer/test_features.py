@@ -1,4 +1,4 @@
-"""Features that are kept: what they are, and files that serve later runs."""
+"""Cached features, and the files that hold them for later runs."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def test_the_cut_is_behind_all_that_is_frozen(frozen, data) -> None:
 
 
 def test_dropout_behind_the_cut_stays_in_front_of_it(backbone, data) -> None:
-    """What is drawn anew in every epoch is never kept."""
+    """Values that are drawn in every epoch are never cached."""
     freeze(backbone)
     features, _ = cache_features(build_classifier(backbone, 3, dropout=0.5), data, progress=False)
 
@@ -123,7 +123,7 @@ def test_a_file_of_images_read_otherwise_is_made_anew(
 
 
 def test_a_file_of_other_operations_is_made_anew(data, tmp_path) -> None:
-    """What stands between the layers counts, too: a scaling that was mended, for one."""
+    """Operations between layers count, too, for example a corrected scaling."""
 
     def scaled_by(divisor: float) -> keras.Model:
         inputs = keras.Input((8, 8, 3), name="images")
@@ -179,7 +179,7 @@ def test_an_interrupted_run_leaves_no_file(frozen, data, tmp_path, monkeypatch) 
 
 
 def test_a_file_of_something_else_is_not_overwritten(frozen, data, tmp_path) -> None:
-    """Somebody may want it."""
+    """The file may be important to the user."""
     path = tmp_path / "notes.txt"
     path.write_text("do not lose")
     with pytest.raises(ValueError, match=r"`cache` must be None, 'memory' or the path of a cache"):

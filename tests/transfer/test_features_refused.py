@@ -1,4 +1,4 @@
-"""What can't be kept as features is refused: what trains, draws at random, or is not known."""
+"""Features that can't be cached are refused: layers train or are random, or data is unknown."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ def test_layers_that_train_in_front_of_the_cut_are_refused(classifier, data) -> 
 
 
 def test_live_batch_norm_in_front_of_the_cut_is_refused(frozen, data) -> None:
-    """It normalizes by the batch, and its statistics move."""
+    """It normalizes by the batch, and its statistics change."""
     frozen.get_layer("bn1").trainable = True
     with pytest.raises(ValueError, match=r"Received: layers that train, bn1\."):
         cache_features(frozen, data, at="relu2", progress=False)
@@ -41,7 +41,7 @@ def test_live_batch_norm_in_front_of_the_cut_is_refused(frozen, data) -> None:
     ids=lambda layer: type(layer).__name__,
 )
 def test_random_layers_in_front_of_the_cut_are_refused(layer, backbone, data) -> None:
-    """Each epoch draws anew, which one pass can't give."""
+    """Each epoch draws new values, which a single pass can't provide."""
     inputs = keras.Input((8, 8, 3))
     model = build_classifier(keras.Model(inputs, backbone(layer(inputs))), 3, mode="none")
     freeze(model, names=["backbone"])
@@ -82,7 +82,7 @@ class DropPath(keras.layers.Layer):
     ids=["part of a layer", "generator", "Pipeline", "StochasticDepth"],
 )
 def test_what_draws_inside_other_layers_is_refused(layer, backbone, data) -> None:
-    """However deep it lies, it would be drawn once."""
+    """Random layers are found at any depth."""
     freeze(backbone)
     x = layers.Conv2D(2, 3, name="later", trainable=False)(layer()(backbone.output))
     model = build_classifier(keras.Model(backbone.input, x), 3, dropout=0)
@@ -126,7 +126,7 @@ def test_what_never_drops_is_not_random(make, dropout, random) -> None:
 
 
 def test_sample_weights_are_not_kept(frozen, data) -> None:
-    """They would be left out without a word."""
+    """They would be ignored silently."""
     import tensorflow as tf
 
     weighted = tf.data.Dataset.from_tensor_slices((*data, np.ones(12))).batch(4)
@@ -135,7 +135,7 @@ def test_sample_weights_are_not_kept(frozen, data) -> None:
 
 
 def test_a_model_that_trains_from_the_start_is_refused(classifier, data) -> None:
-    """Where nothing is frozen there is nothing to keep."""
+    """If nothing is frozen, no features can be cached."""
     with pytest.raises(ValueError, match=r"`model` must be frozen before the cut\..*`freeze`"):
         cache_features(classifier, data, progress=False)
 

@@ -53,7 +53,7 @@ def test_the_second_stage_trains_all_but_trained_batch_norm(tuned) -> None:
 
 
 def test_the_history_is_one_with_its_stages(tuned) -> None:
-    """Epochs are counted on, and each has its stage."""
+    """The epochs are numbered over both stages, and each has its stage."""
     assert [0, 1, 2, 3] == tuned.history.epoch
     assert ["head", "head", "all", "all"] == tuned.history.history["stage"]
     assert {4} == {len(values) for values in tuned.history.history.values()}
@@ -70,7 +70,7 @@ def test_a_stock_optimizer_is_left_behind(tuned) -> None:
 
 @pytest.mark.usefixtures("eagerly")
 def test_batch_norm_of_the_head_trains(backbone, data) -> None:
-    """A head's own BatchNorm is no part of what is kept."""
+    """BatchNorm in the head isn't frozen with the backbone."""
     x = keras.layers.GlobalAveragePooling2D(name="head_pool")(backbone.output)
     x = keras.layers.BatchNormalization(name="head_bn")(x)
     outputs = keras.layers.Dense(3, activation="softmax", name="head_dense")(x)

@@ -18,7 +18,7 @@ def test_a_decay_that_is_none_is_refused(decay, shared_classifier, data) -> None
 def test_a_rate_that_is_none_is_refused_before_anything_trains(
     name, rate, shared_classifier, data
 ) -> None:
-    """Not only when its stage begins."""
+    """The check doesn't wait until the stage begins."""
     before = [weight.tobytes() for weight in shared_classifier.get_weights()]
     with pytest.raises(ValueError, match=rf"^`{name}` must be a number above 0\. Received"):
         fine_tune(shared_classifier, data, data, head_epochs=1, epochs=1, **{name: rate})

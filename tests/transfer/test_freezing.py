@@ -36,7 +36,7 @@ def test_names_freeze_the_named_layers(classifier) -> None:
 
 
 def test_the_first_layer_of_a_sequential_model_is_not_frozen_unasked() -> None:
-    """It is no input, which has nothing to freeze."""
+    """A Sequential model's first layer isn't an input layer."""
     model = keras.Sequential([keras.Input((4,))])
     for name in ("first", "second", "third"):
         model.add(keras.layers.Dense(4, name=name))
@@ -62,7 +62,7 @@ def test_unfreezing_leaves_trained_batch_norm_frozen(classifier) -> None:
 
 
 def test_unfreezing_includes_batch_norm_at_its_start(classifier) -> None:
-    """BatchNorm whose statistics are still 0 and 1 has nothing to lose."""
+    """BatchNorm with initial statistics, 0 and 1, trains."""
     classifier.get_layer("bn2").moving_mean.assign(np.zeros(4))
     unfreeze(freeze(classifier))
 

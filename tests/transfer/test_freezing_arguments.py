@@ -101,7 +101,7 @@ def test_a_negative_count_is_refused(function, argument, classifier) -> None:
 
 @pytest.mark.parametrize("function", [freeze, unfreeze, trainable_summary])
 def test_a_model_without_weights_is_refused(function) -> None:
-    """Nothing is known of its layers yet."""
+    """The weights of its layers don't exist yet."""
     model = keras.Sequential([keras.layers.Dense(3)])
     text = (
         r"^`model` must be built\. Received: a model without weights\. Add a keras\.Input, or "

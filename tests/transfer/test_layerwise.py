@@ -1,4 +1,4 @@
-"""A layer's rate is exactly its multiplier times the optimizer's, in everything it does."""
+"""A layer's rate is exactly its multiplier times the optimizer's rate."""
 
 import subprocess
 import sys
@@ -186,7 +186,7 @@ def test_an_optimizer_of_ones_own_is_taken() -> None:
 
 @pytest.mark.usefixtures("eagerly")
 def test_layers_of_a_model_inside_are_found(nested, data) -> None:
-    """A name is a layer's wherever the layer stands."""
+    """A layer is found by its name inside a nested model, too."""
     images, targets = data
     before = nested.get_layer("backbone").get_layer("conv1").get_weights()
     optimizer = layerwise_learning_rates(optimizers.SGD(0.1), {"conv1": 0})
@@ -198,7 +198,7 @@ def test_layers_of_a_model_inside_are_found(nested, data) -> None:
 
 @pytest.mark.usefixtures("eagerly")
 def test_a_layer_that_is_made_of_others_is_found(rng) -> None:
-    """Its name means all of it, and the name of a part that part."""
+    """Its name stands for all parts, and the name of a part for that part."""
     inputs = keras.Input((4, 6))
     attention = layers.MultiHeadAttention(2, 3, name="mha")
     model = keras.Model(inputs, layers.Dense(1, name="end")(attention(inputs, inputs)))
@@ -214,7 +214,7 @@ def test_a_layer_that_is_made_of_others_is_found(rng) -> None:
 @pytest.mark.parametrize("outer", ["wrapper", "block"])
 @pytest.mark.usefixtures("eagerly")
 def test_a_saved_model_keeps_the_rates_of_outer_layers(outer, rng, tmp_path) -> None:
-    """Of a model that is loaded, Keras leaves the names of these out."""
+    """In a loaded model, Keras omits the names of these layers."""
     inputs = keras.Input((4, 6))
     x = layers.TimeDistributed(layers.Dense(3, name="inner"), name="wrapper")(inputs)
     x = keras.Sequential([layers.Dense(2, name="part")], name="block")(x)
@@ -245,7 +245,7 @@ def test_rates_of_what_has_trained_are_not_taken_for_others() -> None:
 
 
 def test_what_has_no_weight_decay_keeps_none() -> None:
-    """It stands in no configuration."""
+    """The exclusion isn't part of the optimizer's configuration."""
     model, optimizer = two_layers(), optimizers.AdamW(0.1, weight_decay=0.1)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     layerwise = layerwise_learning_rates(optimizer, {"slow": 0.5})
@@ -256,7 +256,7 @@ def test_what_has_no_weight_decay_keeps_none() -> None:
 
 
 def test_a_name_that_trains_nowhere_is_refused() -> None:
-    """At the first step the layers are known; the error has the closest."""
+    """The layers are known at the first step; the error lists the closest name."""
     optimizer = layerwise_learning_rates(optimizers.SGD(RATE), {"slwo": 0.1})
     with pytest.raises(
         ValueError,
@@ -268,7 +268,7 @@ def test_a_name_that_trains_nowhere_is_refused() -> None:
 
 @pytest.mark.parametrize("factor", [-0.1, float("nan"), "0.1", None])
 def test_a_negative_multiplier_is_refused(factor) -> None:
-    """It would climb where the others go down."""
+    """It would increase the loss."""
     with pytest.raises(ValueError, match=r"`multipliers` must be numbers of at least 0\. Received"):
         layerwise_learning_rates(optimizers.SGD(), {"slow": factor})
 

@@ -1,4 +1,4 @@
-"""The scan finds a rate that works, and nobody can tell that there was a scan."""
+"""The scan suggests a rate that works, and leaves no trace in the model."""
 
 import random
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from keras import layers
 from sklearn.datasets import load_digits
 
 from cnnkit.transfer import find_learning_rate, freeze
+from cnnkit.transfer._rate_scan import _diverged
 
 eager = pytest.mark.usefixtures("eagerly")
 
@@ -67,7 +68,7 @@ def scan(model: keras.Model, data=None, **options):
 
 
 class Scanned(NamedTuple):
-    """What a scan with compiled steps has left of a model that had trained before."""
+    """The state of a trained model before and after a scan with compiled steps."""
 
     is_same_optimizer: bool
     before: list[bytes]
@@ -100,7 +101,7 @@ def test_training_goes_on_as_if_there_had_been_no_scan(scanned) -> None:
 
 
 class Drawn(keras.utils.PyDataset):
-    """Batches chosen by the global generators, as in much code that people have."""
+    """Batches chosen by the global random generators, as in much existing code."""
 
     def __len__(self) -> int:
         return 10
@@ -113,7 +114,7 @@ class Drawn(keras.utils.PyDataset):
 
 @eager
 def test_the_random_state_of_other_code_is_not_touched() -> None:
-    """Python's and NumPy's global generators go on where they were, whoever draws meanwhile."""
+    """The scan restores Python's and NumPy's global generators, even if the data uses them."""
     model = classifier()
     random.seed(3)
     np.random.seed(3)  # noqa: NPY002
@@ -127,7 +128,7 @@ def test_the_random_state_of_other_code_is_not_touched() -> None:
 
 @eager
 def test_each_loss_is_that_of_its_own_batch() -> None:
-    """At rates that change nothing, two batches have two losses, by turns."""
+    """At rates too low to change the model, the losses of two batches alternate."""
     images, targets = some_digits()
     model = keras.Sequential([keras.Input((64,)), layers.Dense(10, activation="softmax")])
     model.compile("sgd", loss="sparse_categorical_crossentropy")
@@ -142,7 +143,7 @@ def test_each_loss_is_that_of_its_own_batch() -> None:
 @eager
 @pytest.mark.parametrize("fails", [KeyboardInterrupt, RuntimeError])
 def test_all_is_restored_after_an_interruption_too(fails, monkeypatch) -> None:
-    """Whoever stops a scan has the model of before."""
+    """After an interruption the model is as before."""
     model = trained_before()
     before, calls, step = state(model), [], model.train_on_batch
 
@@ -185,7 +186,7 @@ def test_the_losses_are_those_of_single_batches() -> None:
 
 
 def test_it_stops_where_the_loss_explodes() -> None:
-    """Nothing is to be learned beyond."""
+    """Higher rates would show nothing more."""
     found = scan(classifier(), digits(), highest=1e3, steps=200)
 
     assert len(found.losses) < 200
@@ -194,7 +195,7 @@ def test_it_stops_where_the_loss_explodes() -> None:
 
 
 def test_noise_of_single_batches_does_not_stop_it() -> None:
-    """A network that has learned has batches without a mistake and batches with one."""
+    """After training, some batches have no mistake and some have one."""
     model = classifier(1e-2)
     images, targets = digits()
     some = images[:600], targets[:600]
@@ -207,7 +208,7 @@ def test_noise_of_single_batches_does_not_stop_it() -> None:
 
 @eager
 def test_a_loss_below_zero_does_not_stop_it() -> None:
-    """Four times the lowest is lower then."""
+    """For negative losses, four times the lowest loss is lower still."""
     model = classifier()
     model.compile("adam", loss=keras.losses.CosineSimilarity())
     images, targets = some_digits()
@@ -215,6 +216,22 @@ def test_a_loss_below_zero_does_not_stop_it() -> None:
 
     assert found.losses.max() < 0
     assert 20 == len(found.losses)
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([1.0] * 11 + [5.0], True),
+        ([1.0] * 11 + [3.0], False),  # not far enough
+        ([5.0] + [1.0] * 10 + [4.5], False),  # no higher than at the start
+        ([-1.0] * 11 + [-0.5], False),  # far above four times the lowest, -4
+        ([1.0] * 5 + [9.0], False),  # too early to tell
+    ],
+    ids=["far", "near", "noise", "below zero", "early"],
+)
+def test_a_loss_has_diverged_beyond_four_times_the_lowest_and_the_noise(losses, expected) -> None:
+    """Both bounds count, and the first ten steps show the noise."""
+    assert expected == _diverged(np.array(losses))
 
 
 @eager
@@ -234,7 +251,7 @@ def test_loss_scaling_is_as_before() -> None:
 
 @eager
 def test_an_optimizer_without_a_state_gets_none() -> None:
-    """It is made for what trains when training begins, which may change until then."""
+    """It is built when training begins, because the trainable layers may change until then."""
     model = classifier()
     scan(model, steps=10)
 
@@ -294,7 +311,7 @@ def test_datasets_of_any_kind_are_begun_again() -> None:
 
 
 def test_what_gives_its_batches_once_is_refused() -> None:
-    """The scan begins it again."""
+    """The scan reads the data several times."""
     images, targets = digits()
     once = ((images[n : n + 8], targets[n : n + 8]) for n in range(0, 80, 8))
     with pytest.raises(ValueError, match=r"`data` must be iterable more than once\."):
@@ -309,14 +326,14 @@ def test_a_list_of_images_is_refused() -> None:
 
 
 def test_no_data_is_refused() -> None:
-    """An empty dataset would be begun again for ever."""
+    """The scan would restart an empty dataset forever."""
     images, targets = digits()
     with pytest.raises(ValueError, match=r"`data` must hold at least one image\. Received: none\."):
         scan(classifier(), (images[:0], targets[:0]))
 
 
 def test_an_uncompiled_model_is_refused() -> None:
-    """Without a loss there is nothing to look at."""
+    """Without a loss nothing can be measured."""
     model = keras.Sequential([keras.Input((64,)), layers.Dense(10)])
     with pytest.raises(ValueError, match=r"`model` must be compiled\."):
         scan(model)
@@ -337,7 +354,7 @@ def test_a_schedule_is_refused() -> None:
 
 @eager
 def test_a_loss_that_is_no_number_is_refused() -> None:
-    """Images with holes give none, whatever the rate."""
+    """Images with NaNs give no finite loss at any rate."""
     images, targets = digits()
     with pytest.raises(ValueError, match=r"The loss must be a number at the first step\. Received"):
         scan(classifier(), (np.full_like(images, np.nan), targets))
@@ -351,14 +368,14 @@ def test_bounds_must_rise(lowest, highest) -> None:
 
 
 def test_too_few_steps_are_refused() -> None:
-    """A valley needs a slope."""
+    """Fewer steps don't show where the loss falls."""
     with pytest.raises(ValueError, match=r"`steps` must be a whole number of at least 10"):
         scan(classifier(), steps=9)
 
 
 @eager
 def test_nothing_is_shown_without_progress(capfd) -> None:
-    """The bar can be turned off."""
+    """The progress bar can be turned off."""
     scan(classifier(), steps=10)
 
     assert ("", "") == tuple(capfd.readouterr())
@@ -403,7 +420,7 @@ def test_a_model_that_knows_no_shape_is_taken() -> None:
 
 @eager
 def test_a_model_of_two_inputs_and_outputs_is_taken() -> None:
-    """What it takes is its own affair."""
+    """The scan doesn't restrict the structure of inputs and outputs."""
     images, targets = digits()
     inputs = [keras.Input((64,)), keras.Input((32,))]
     x = layers.Concatenate()(inputs)
@@ -426,7 +443,7 @@ def test_a_model_of_two_inputs_and_outputs_is_taken() -> None:
 
 
 def test_images_that_do_not_fit_are_refused() -> None:
-    """Keras would speak of a layer in the middle."""
+    """The error of Keras would name a layer inside the model."""
     with pytest.raises(
         ValueError, match=r"^`data` must yield batches of images with the model's i"
     ):

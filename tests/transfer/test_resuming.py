@@ -1,4 +1,4 @@
-"""A run that was killed goes on where it was, and ends as if nothing had happened."""
+"""A killed run resumes where it was, and ends like a run that wasn't killed."""
 
 import csv
 import functools
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("eagerly_all")
 
 
 class Killed(BaseException):
-    """What nobody catches."""
+    """An exception that nothing catches."""
 
 
 class Kill(keras.callbacks.Callback):
@@ -116,7 +116,7 @@ def killed_once(tmp_path_factory) -> Callable[..., Path]:
 
 @pytest.fixture
 def killed(killed_once, tmp_path) -> Callable[..., None]:
-    """Return a function that puts what a killed run has left into `tmp_path`."""
+    """Return a function that copies the files of a killed run into `tmp_path`."""
 
     def copy(epoch: int, **options) -> None:
         shutil.copytree(killed_once(epoch, **options), tmp_path, dirs_exist_ok=True)
@@ -269,7 +269,7 @@ def test_a_head_that_stopped_early(tmp_path) -> None:
 
 
 def test_an_interrupted_resumed_run_leaves_nothing_to_resume(classifier, data, tmp_path) -> None:
-    """What is trained next begins at the beginning."""
+    """The next training starts at the first epoch."""
     backups = keras.callbacks.BackupAndRestore(tmp_path / "backup", double_checkpoint=True)
     counts = {"head_epochs": 2, "epochs": 1, "batch_size": 6, "cache": False, "verbose": 0}
     for _ in range(2):  # the second call resumes in the epoch that kills it again

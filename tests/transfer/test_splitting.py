@@ -1,4 +1,4 @@
-"""Two halves of a model are the model."""
+"""The two halves of a split model compute what the model computes."""
 
 from functools import cache
 
@@ -42,7 +42,7 @@ def test_the_halves_compute_what_the_model_does(build, rng) -> None:
 
 
 def test_a_block_is_cut_behind_its_last_layer() -> None:
-    """Either name gives the same halves."""
+    """The name of the block and that of its last layer give the same halves."""
     model = small_resnet()
     table = list_blocks(model).set_index("name")
     by_block = split_model(model, "conv3_block1")[0]
@@ -89,7 +89,7 @@ def test_a_model_inside_is_looked_into(nested, data) -> None:
 
 
 def test_a_model_inside_is_a_place_to_cut(nested, data) -> None:
-    """By its own name, as in `freeze`; one inside the inner one, too."""
+    """The name of a nested model works as in `freeze`, at any depth."""
     inputs = keras.Input((8, 8, 3))
     outer = keras.Sequential([inputs, nested], name="outer")
     for model, name in ((nested, "backbone"), (outer, "backbone")):
@@ -113,7 +113,7 @@ def test_a_place_that_others_bypass_is_refused() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_closest(classifier) -> None:
-    """The error helps with a slip of the pen."""
+    """The error helps to find a typing mistake."""
     with pytest.raises(
         ValueError,
         match=r"`at` must name a layer or a block of the model\. Received: at='reul1'\. "

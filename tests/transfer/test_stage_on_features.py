@@ -62,7 +62,7 @@ class Whole(keras.Model):
 
 @pytest.mark.usefixtures("eagerly")
 def test_a_backbone_that_is_a_class_is_one_piece(data) -> None:
-    """Nobody can look into it, but what it gives can be kept."""
+    """Its layers can't be read, but its outputs can be cached."""
     inputs = keras.Input((8, 8, 3))
     x = layers.Flatten(name="flat")(Whole()(inputs))
     model = keras.Model(inputs, layers.Dense(3, activation="softmax", name="end")(x))
@@ -148,7 +148,7 @@ def forbidden(*_):
 
 @pytest.mark.usefixtures("eagerly")
 def test_fine_tune_does_not_cache_what_may_change(backbone, rows, monkeypatch) -> None:
-    """Data of which nobody knows is trained on as it comes, unless the caller knows."""
+    """Unknown data isn't cached unless the caller asks for it."""
     monkeypatch.setattr(keras.Model, "predict_on_batch", forbidden)
     model = build_classifier(backbone, 3)
     fine_tune(model, rows, rows, head_epochs=1, epochs=0, verbose=0)

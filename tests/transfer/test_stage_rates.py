@@ -93,7 +93,7 @@ def wrapped() -> keras.Model:
 
 @pytest.mark.parametrize("is_loaded", [False, True])
 def test_the_rate_falls_where_keras_leaves_names_out(is_loaded, rng, tmp_path) -> None:
-    """It does of what a wrapper wraps, when the model is loaded."""
+    """In a loaded model, Keras omits the names of wrapped layers."""
     model = wrapped()
     if is_loaded:
         model.save(tmp_path / "model.keras")
@@ -122,7 +122,7 @@ def test_the_rate_falls_in_a_backbone_inside(nested, data) -> None:
 
 
 def test_the_rate_falls_from_size_to_size_where_blocks_can_not_be_told(data) -> None:
-    """Nothing is said of it: nobody asked for blocks."""
+    """There is no warning, because the user didn't ask for blocks."""
     sizes = [keras.Input((8, 8, 3), name="input")]
     for number in (1, 2, 3):
         convolution = keras.layers.Conv2D(3, 3, 2, padding="same", name=f"conv{number}")
@@ -178,7 +178,7 @@ def test_the_rate_falls_to_a_hundredth(data) -> None:
 
 
 def test_a_layer_that_is_used_twice_has_the_rate_of_its_later_use(data) -> None:
-    """And what comes before isn't slower for it."""
+    """The layers before it aren't slowed down by it."""
     top = keras.layers.Dense(3, activation="softmax", name="top")
     model = row(["conv1", "conv2", "conv3", "conv2"], [top])
     moved = moved_by_a_step(model, data, learning_rate=0.01, layer_decay=0.5)

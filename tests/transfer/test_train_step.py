@@ -53,7 +53,7 @@ def test_frozen_batch_norm_stays_whatever_training_false_means(
 
 
 def test_the_naive_way_goes_on_training_frozen_layers(classifier, data, changes) -> None:
-    """The trap itself: `trainable = False` after the first `fit` is ignored."""
+    """The trap: Keras ignores `trainable = False` after the first `fit`."""
     changes(classifier, *data)
     classifier.get_layer("conv1").trainable = False
 
@@ -73,7 +73,7 @@ def test_a_stale_step_is_reported(classifier, data, changes) -> None:
 
 @pytest.mark.usefixtures("eagerly")
 def test_freezing_mends_a_stale_step(classifier, data, changes) -> None:
-    """After any call the step knows the state."""
+    """After any call the train step knows the current state."""
     changes(classifier, *data)
     classifier.get_layer("conv1").trainable = False
     freeze(classifier, names=[])
@@ -107,7 +107,7 @@ def test_a_lambda_loss_and_the_metrics_are_kept(classifier, data) -> None:
 
 
 def test_what_has_no_weight_decay_keeps_none(backbone) -> None:
-    """It stands in no configuration."""
+    """The exclusion isn't part of the optimizer's configuration."""
     optimizer = keras.optimizers.AdamW(1e-3, weight_decay=0.1)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     model = backbone

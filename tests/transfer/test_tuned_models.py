@@ -42,7 +42,7 @@ def test_a_tuned_model_is_saved_and_loaded(optimizer, classifier, data, tmp_path
 def test_a_checkpoint_of_a_stage_opens(
     head_epochs, epochs, scaled, classifier, data, tmp_path
 ) -> None:
-    """What ModelCheckpoint writes in mid-stage needs nothing but Keras, and trains on."""
+    """A file that ModelCheckpoint writes during a stage needs only Keras, and trains further."""
     if scaled:
         optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())
         classifier.compile(optimizer, loss="categorical_crossentropy")
