@@ -225,7 +225,7 @@ class TestKills:
 
     def test_killed_while_settling(self, folder_of, snapshot, files_of, killing, killed):
         """A second kill while the first is settled does no harm, wherever both happen."""
-        plan = {"a/1": "a/2", "a/2": "a/1", "b/1": "b/2"}
+        plan = {"a/1": "a/2", "a/2": "a/3", "b/1": "b/2", "b/2": "b/1"}
         with folder_of(plan) as root:
             before = snapshot(root)
         steps = 0
@@ -244,9 +244,9 @@ class TestKills:
 
                     settle(root)
 
-                    left = snapshot(root).keys() - {".cnnkit-moves.json.partial"}
-                    assert left in (before.keys(), moved(plan, before).keys())
-                    assert files_of(before) == files_of(snapshot(root))
+                    left = snapshot(root)
+                    left.pop(".cnnkit-moves.json.partial", None)
+                    assert left in (before, moved(plan, before))
                 steps += hits
                 if not hits:
                     break
