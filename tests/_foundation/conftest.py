@@ -19,12 +19,12 @@ OPERATIONS = ("rename", "replace", "write_text", "unlink")
 
 
 class Killed(BaseException):
-    """What ends a process, as far as an exception can."""
+    """An exception that stands for a killed process."""
 
 
 @contextmanager
 def _failing(at, *, error=None, forever=False, done=False, operations=OPERATIONS):
-    """Let the file operation of that number fail, or all from there on if `forever`.
+    """Let the given file operation fail, or all from there on if `forever`.
 
     `done` tells whether the first one that fails has had its effect. A text is half written
     whenever writing it fails. What is yielded counts the operations.
@@ -53,7 +53,7 @@ def _failing(at, *, error=None, forever=False, done=False, operations=OPERATIONS
 
 @contextmanager
 def _killing(at, *, done=False, operations=OPERATIONS):
-    """Let nothing work from the file operation of that number on, and end there quietly."""
+    """Let all file operations from the given one on fail, as if the process were killed there."""
     options = {"done": done, "operations": operations}
     with suppress(Killed), _failing(at, error=Killed(), forever=True, **options) as seen:
         yield seen
@@ -76,7 +76,7 @@ def _folder_of(names):
 
 
 def _snapshot(root):
-    """What is below a folder: the contents of files by their paths, None for folders."""
+    """Return everything below a folder: the contents of files by path, None for folders."""
     paths = [Path(top, name) for top, *names in os.walk(root) for name in itertools.chain(*names)]
     return {
         os.fspath(path.relative_to(root)): None if path.is_dir() else path.read_bytes()

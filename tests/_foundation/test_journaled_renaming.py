@@ -92,7 +92,7 @@ file_trees = st.dictionaries(
 
 
 def numbered(tree):
-    """Tell what renumber_files leaves: the names without extensions, and what is in each folder."""
+    """Return the names without extensions that renumber_files gives."""
     names = [Path(name) for name, content in tree.items() if content is not None]
     images = [name for name in names if is_image(name)]
     count = Counter(name.parent.name for name in images)
@@ -166,7 +166,7 @@ class TestNumberingFiles:
     @given(file_trees)
     @example({"cat": ["cat2.png", "cat1.png", "a.jpeg"], "dog": ["cat1.png"]})
     def test_kills(self, folder_of, snapshot, files_of, killed, tree):
-        """The call that follows a kill ends where one that wasn't killed does."""
+        """A call after a kill gives the same result as an undisturbed one."""
         with folder_of(flat(tree)) as root:
             before = snapshot(root)
             renumber(root)
@@ -180,7 +180,7 @@ class TestNumberingFiles:
             assert expected == left
 
     def test_dry_run_after_a_kill(self, folder_of, snapshot, killing):
-        """A dry run can't tell names that it would have to settle first."""
+        """A dry run is refused while an interrupted renaming has to be undone."""
         with folder_of(["cat/a.png"]) as root:
             with killing(4):
                 renumber_files(root)
@@ -194,7 +194,7 @@ class TestNumberingFiles:
     @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system knows no SIGKILL")
     @pytest.mark.parametrize("step", STEPS)
     def test_killed_process(self, interrupted, step, snapshot, files_of):
-        """A process that the system kills leaves nothing that the next call can't settle."""
+        """After a process was killed, the next call recovers and completes the work."""
         root, before, code = interrupted[step]
         left = snapshot(root)
 
@@ -259,7 +259,7 @@ class TestRenamingClasses:
             assert not list(root.glob(".cnnkit-move*[0-9n]"))
 
     def test_kills(self, mapping, folder_of, snapshot, killed):
-        """The call that follows a kill ends where one that wasn't killed does."""
+        """A call after a kill gives the same result as an undisturbed one."""
         with folder_of(ANIMALS) as root:
             rename_classes(root, mapping)
             expected = snapshot(root)
@@ -272,7 +272,7 @@ class TestRenamingClasses:
             assert expected == snapshot(root)
 
     def test_dry_run_after_a_kill(self, mapping, folder_of, snapshot, killing):
-        """A dry run can't tell names that it would have to settle first."""
+        """A dry run is refused while an interrupted renaming has to be undone."""
         with folder_of(ANIMALS) as root:
             with killing(4):
                 rename_classes(root, mapping)

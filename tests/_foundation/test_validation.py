@@ -29,7 +29,7 @@ def test_none_can_be_an_option():
 
 
 def test_nearest_number_is_suggested():
-    """A wrong number is answered with the nearest of the options."""
+    """The message suggests the option nearest to a wrong number."""
     message = (
         r"^`depth` must be one of 18, 34, 50, 101 or 152\. Received: depth=36\. "
         r"Did you mean 34\?$"
@@ -40,7 +40,7 @@ def test_nearest_number_is_suggested():
 
 
 def test_nearest_word_is_suggested():
-    """A mistyped word is answered with the nearest of the options."""
+    """The message suggests the option nearest to a mistyped word."""
     message = (
         r"^`how` must be one of 'copy', 'hardlink' or 'symlink'\. Received: how='simlink'\. "
         r"Did you mean 'symlink'\?$"
@@ -52,7 +52,7 @@ def test_nearest_word_is_suggested():
 
 @pytest.mark.parametrize("value", ["zebra", 7, None, True])
 def test_nothing_is_suggested_where_nothing_is_near(value):
-    """A value that resembles no option is answered with the options only."""
+    """If no option is similar to the value, the message lists the options only."""
     message = rf"^`how` must be one of 'copy' or 'hardlink'\. Received: how={value!r}\.$"
 
     with pytest.raises(ValueError, match=message):
@@ -76,7 +76,7 @@ def test_other_types_are_no_whole_numbers(value):
 
 @pytest.mark.parametrize(("value", "least"), [(0, 1), (-1, 0), (4, 5)])
 def test_numbers_below_the_least_are_errors(value, least):
-    """A number that is too small is answered with the least that is allowed."""
+    """For a number that is too small, the message names the smallest valid one."""
     message = rf"^`draws` must be a whole number of at least {least}\. Received: draws={value}\.$"
 
     with pytest.raises(ValueError, match=message):
@@ -109,7 +109,7 @@ def test_pairs_of_whole_numbers_are_image_sizes(image_size):
     "image_size", [224, (224,), (224, 224, 3), "ab", (224.0, 224), (0, 5), (5, -1), None, ("a", 1)]
 )
 def test_everything_else_is_no_image_size(image_size):
-    """A size in any other form is answered with an example of the right one."""
+    """Any other image size is refused, with an example of a valid one."""
     message = (
         r"^`image_size` must be a pair of whole numbers, \(height, width\), for example "
         r"\(224, 224\)\. Received: image_size=.*\.$"

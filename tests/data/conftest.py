@@ -73,12 +73,12 @@ def level_table(write_image: WriteImage) -> LevelTable:
 
 @pytest.fixture
 def pixels(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A wide picture of random pixels: no turn or flip leaves it as it is."""
+    """A wide picture of random pixels, which every rotation or flip changes."""
     return rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 
 @pytest.fixture
 def smooth() -> NDArray[np.uint8]:
-    """A picture with slow slopes, which a lossy format keeps nearly as it is."""
+    """A picture with smooth gradients, which lossy formats hardly change."""
     rows, columns = np.mgrid[0:64, 0:96]
     return np.stack([rows * 3, columns * 2, 255 - rows - columns], axis=-1).astype(np.uint8)

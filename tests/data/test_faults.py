@@ -1,4 +1,4 @@
-"""What happens when the files or the disk misbehave: an error that names the file, and no loss."""
+"""Failing files and disks: the error names the file, and nothing is lost."""
 
 import hashlib
 import os
@@ -72,12 +72,12 @@ writers = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 
 
 class TestTheDisk:
-    """A disk that is full, or that can't be written to."""
+    """The disk is full or not writable."""
 
     @writers
     @pytest.mark.parametrize("room", [100, 500])
     def test_full(self, photos, tmp_path, file_size_limit, write, room):
-        """The photos stay, nothing is left in part, and a rerun with room succeeds."""
+        """The photos stay, no incomplete file is left, and a rerun with enough space succeeds."""
         before = state(photos)
         with file_size_limit(room), pytest.raises(OSError, match="File too large") as caught:
             write(photos, tmp_path)
@@ -90,7 +90,7 @@ class TestTheDisk:
         assert any(path.is_file() for path in (tmp_path / "made").rglob("*"))
 
     def test_full_while_renaming(self, photos, file_size_limit):
-        """The journal comes first: without it nothing is renamed, and it is named."""
+        """If the journal can't be written, nothing is renamed, and the error names the journal."""
         before = state(photos)
         with file_size_limit(10), pytest.raises(OSError, match=r"cnnkit-moves\.json"):
             rename_classes(photos, {"a": "z"})
@@ -99,7 +99,7 @@ class TestTheDisk:
 
     @writers
     def test_no_place_for_a_folder(self, photos, tmp_path, write):
-        """A destination below a file, which nobody can make."""
+        """A destination below a file can't be created."""
         before = state(photos)
         (tmp_path / "made").write_text("precious")
         with pytest.raises(OSError, match="made"):
@@ -143,7 +143,7 @@ class TestFilesThatChange:
 
     @readers
     def test_overwritten(self, photos, tmp_path, read):
-        """So is one that is no image any more."""
+        """A file that is no longer an image is named."""
         table = list_images(photos)
         Path(table["file_paths"][3]).write_text("<html>404</html>")
 
@@ -169,7 +169,7 @@ class TestFilesThatChange:
 
 
 class TestNamesAndLinks:
-    """What a file system allows."""
+    """Odd names and links that file systems allow."""
 
     def test_loop_of_folders(self, photos):
         """A link to the folder above doesn't go on for ever."""
@@ -203,7 +203,7 @@ class TestNamesAndLinks:
         read(table, tmp_path)
 
     def test_not_utf8_placed_and_renamed(self, odd, tmp_path):
-        """And placed, and renamed."""
+        """Files with such names are placed and renamed like any others."""
         split_folder(odd, tmp_path / "parts", **QUIET)
         before = Counter(told for _, told in state(odd).elements())
         renumber_files(odd)
@@ -222,7 +222,7 @@ class TestFewAndMany:
         read(list_images(make_folder({"one/a": 1}) / "one"), tmp_path)
 
     def test_one_image_cannot_be_split(self, make_folder):
-        """But one part is possible."""
+        """A single image can't be split, except into one part."""
         table = list_images(make_folder({"a": 1}))
         split = split_table(table, validation_size=0, test_size=0, random_state=0)
 
@@ -233,7 +233,7 @@ class TestFewAndMany:
             k_fold_tables(table, n_splits=2)
 
     def test_one_class(self, make_folder):
-        """One column of targets, and parts as of any other class."""
+        """A table with one class has one column of targets and can be split."""
         table = list_images(make_folder({"a": 10}))
         ((_, targets),) = image_dataset(table, SIZE)
 

@@ -1,4 +1,4 @@
-"""check_images: what is wrong with a file is told, and nothing is told of a good one."""
+"""check_images: problems of files are reported, and good files are not."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ def check(paths, names=None, **options):
 
 
 def told_of(path):
-    """Return what is told of one file: explanations by problem."""
+    """Return what is reported for one file: explanations by problem."""
     problems = check([path])
     explanations = [explanation.rstrip(".") for explanation in problems["explanation"]]
     return dict(zip(problems["problem"], explanations, strict=True))
@@ -41,7 +41,7 @@ def cut_short(path):
 
 
 class TestUnread:
-    """What can't be read is told, with the reason and as an error."""
+    """Unreadable files are reported as errors, with the reason."""
 
     @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif"])
     def test_cut_short(self, write_image, tiles, suffix):
@@ -76,7 +76,7 @@ class TestUnread:
         ],
     )
     def test_not_an_image(self, tmp_path, content, reason):
-        """Text under an image's name is no image."""
+        """A text file with an image extension is reported."""
         path = tmp_path / "1.jpg"
         path.write_bytes(content)
 
@@ -119,10 +119,10 @@ class TestUnread:
 
 
 class TestNotes:
-    """What is read well but may be a mistake is a note."""
+    """Images that can be read but may be a mistake give notes."""
 
     def test_nothing_to_tell(self, write_image, tiles):
-        """Of good pictures of every common kind, nothing is told."""
+        """For good pictures in all common formats, nothing is reported."""
         suffixes = ("jpg", "jpeg", "png", "bmp", "tif", "webp", "ppm", "avif", "jp2")
         paths = [
             write_image(f"{suffix}.{suffix}", tile)
@@ -133,7 +133,7 @@ class TestNotes:
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_orientation(self, write_image, tiles, orientation):
-        """Every EXIF orientation but the upright one is told."""
+        """Every EXIF orientation except the upright one is reported."""
         path = write_image("1.jpg", tiles[0], exif=exif_of(orientation))
 
         expected = {} if orientation == 1 else {"rotated": f"EXIF orientation {orientation}"}
@@ -141,12 +141,12 @@ class TestNotes:
 
     @pytest.mark.parametrize("orientation", [0, 9])
     def test_orientation_that_there_is_not(self, write_image, tiles, orientation):
-        """A number without a meaning turns nothing, and nothing is told."""
+        """An invalid orientation has no effect and is not reported."""
         assert {} == told_of(write_image("1.jpg", tiles[0], exif=exif_of(orientation)))
 
     @pytest.mark.parametrize(("suffix", "kind"), [("PNG", "JPEG"), ("jpg", "PNG"), ("gif", "BMP")])
     def test_wrong_extension(self, write_image, tiles, suffix, kind):
-        """A name that ends like another kind of image is told."""
+        """An extension that does not match the format is reported."""
         path = write_image(f"1.{suffix}", tiles[0], format=kind)
 
         assert {"wrong extension": f"{kind} as '.{suffix.lower()}'"} == told_of(path)
@@ -158,7 +158,7 @@ class TestNotes:
 
     @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
     def test_animated(self, write_image, tiles, suffix):
-        """A file of several frames is told; one of a single frame is not."""
+        """A file with several frames is reported; one with a single frame is not."""
         moving = write_image(f"2.{suffix}", tiles[0], save_all=True, append_images=tiles[1:3])
         still = write_image(f"1.{suffix}", tiles[0], save_all=True)
 
@@ -178,7 +178,7 @@ class TestNotes:
         ],
     )
     def test_unusual_mode(self, write_image, tiles, mode, suffix, explanation):
-        """Every mode but RGB is told by what it is."""
+        """Every mode other than RGB is reported by its name."""
         path = write_image(f"1.{suffix}", tiles[0].convert("L").convert(mode))
 
         assert {"unusual mode": explanation} == told_of(path)
@@ -188,7 +188,7 @@ class TestNotes:
         [("uint16", "png", "16-bit gray"), ("int32", "tif", "32-bit integers")],
     )
     def test_high_depth(self, write_image, tiles, kind, suffix, explanation):
-        """More than 8 bits are told, by how many."""
+        """More than 8 bits are reported with their number."""
         levels = np.asarray(tiles[0].convert("L"), dtype=kind) * 257
 
         assert {"unusual mode": explanation} == told_of(write_image(f"1.{suffix}", levels))
@@ -206,12 +206,12 @@ class TestNotes:
         ],
     )
     def test_size(self, write_image, tiles, size, expected):
-        """Width and height are told if a side is below 32 or four times the other."""
+        """The size is reported if a side is below 32, or more than four times the other."""
         assert expected == told_of(write_image("1.png", tiles[0].resize(size)))
 
     @pytest.mark.parametrize("color", ["black", "white", "firebrick"])
     def test_blank(self, write_image, tiles, color):
-        """An image of one color is told."""
+        """An image of a single color is reported."""
         path = write_image("1.png", Image.new("RGB", (64, 64), color))
 
         assert {"blank": "nearly a single gray level"} == told_of(path)
@@ -226,7 +226,7 @@ class TestNotes:
         assert ["blank"] * 3 == list(check(paths)["problem"])
 
     def test_several_problems_of_one_file(self, write_image, tiles):
-        """Every problem of a file is told, in one row each, under the file's index."""
+        """Every problem of a file has its own row, with the file's index."""
         path = write_image("1.jpg", tiles[0].convert("LA").resize((20, 90)), format="PNG")
 
         problems = check_images(table_of([path], index=["row"]), progress=False)
@@ -237,7 +237,7 @@ class TestNotes:
 
 
 class TestTable:
-    """What is returned is ordered, indexed like the table, and the table is left alone."""
+    """The result is ordered and indexed like the table, which does not change."""
 
     @pytest.fixture
     def mixed(self, write_image, tiles):
@@ -336,7 +336,7 @@ class TestTable:
         pd.testing.assert_frame_equal(expected, actual)
 
     def test_empty_table(self):
-        """In an empty table nothing is wrong."""
+        """An empty table has no problems."""
         problems = check([])
 
         assert ["problem", "severity", "explanation", "same_as", "file_paths"] == list(problems)
@@ -366,7 +366,7 @@ class TestTable:
 
 
 class TestErrors:
-    """What is no table of images is refused."""
+    """Anything but a table of images is refused."""
 
     def test_repeated_index(self, write_image, tiles):
         """Rows that can't be told apart can't be dropped."""

@@ -1,4 +1,4 @@
-"""check_images: copies are told of, by their bytes or their looks, and nothing else is."""
+"""check_images: copies are reported, by their bytes or their looks, and nothing else."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ COPIES = ["duplicate", "near-duplicate", "conflicting labels", "conflicting near
 
 
 def copies_in(problems):
-    """Return `(row, problem, name of the other file)` of what stands twice."""
+    """Return `(row, problem, name of the other file)` for each reported copy."""
     found = problems[problems["problem"].isin(COPIES)]
     return [
         (row, problem, Path(other).name)
@@ -54,7 +54,7 @@ def copies_in(problems):
 
 
 class TestCopies:
-    """What stands in a table twice is told: the first file is kept, the later ones are copies."""
+    """Copies are reported: the first file is kept, the later ones are copies."""
 
     @pytest.fixture
     def originals(self, write_image, tiles):
@@ -116,9 +116,9 @@ class TestCopies:
         assert expected == copies_in(check([*originals, *saved]))
 
     def test_turned_by_exif(self, write_image, tiles):
-        """A picture stored on its side with the orientation to right it looks like the upright one.
+        """A rotated picture with an EXIF orientation looks like the upright one.
 
-        Stored alike and shown on its side, it does not.
+        Without the orientation, it does not.
         """
         upright = write_image("upright.png", tiles[2])
         stored = tiles[2].transpose(Image.Transpose.ROTATE_90)
@@ -130,7 +130,7 @@ class TestCopies:
         assert [(1, "near-duplicate", "upright.png")] == copies_in(problems)
 
     def test_only_the_same_bytes(self, originals, write_image, tiles):
-        """near_duplicates=False tells of identical files alone."""
+        """near_duplicates=False reports identical files only."""
         paths = [*originals, write_image("small.png", tiles[0].resize((48, 48))), originals[1]]
 
         problems = check(paths, near_duplicates=False)
@@ -157,7 +157,7 @@ class TestCopies:
 
     @pytest.mark.parametrize("size", [(96, 96), (48, 48)], ids=["identical", "near"])
     def test_conflicting_labels(self, write_image, tiles, size):
-        """A picture under two classes is told of both rows, each with the other's class."""
+        """If a picture has two classes, both rows are reported, each with the other class."""
         paths = [
             write_image("cat/1.png", tiles[0]),
             write_image("cat/2.png", tiles[1]),
@@ -177,14 +177,14 @@ class TestCopies:
         assert [str(paths[2]), str(paths[0])] == list(problems["same_as"])
 
     def test_nothing_to_tell(self, write_image, tiles):
-        """The table of no problems has text columns too, and no copy is None."""
+        """A table without problems has text columns, too."""
         problems = check([write_image("1.png", tiles[0])])
 
         assert 0 == len(problems)
         assert [] == list(problems["explanation"].str.len())
 
     def test_no_other_file_is_none(self, originals, write_image, tiles):
-        """What is no copy of another file has None for it, also beside copies."""
+        """`same_as` is None for files that are not copies."""
         gray = write_image("gray.png", tiles[15].convert("L"))
 
         problems = check([originals[0], originals[0], gray])
@@ -196,7 +196,7 @@ class TestCopies:
     @pytest.mark.filterwarnings("ignore:Truncated File Read:UserWarning")
     @pytest.mark.parametrize("form", ["GIF", "TIFF"])
     def test_damage_behind_the_first_frame(self, tmp_path, form):
-        """What can be read is checked, wherever the rest of the frames is cut."""
+        """If the first frame can be read, damage to later ones does not matter."""
         picture = Image.radial_gradient("L").resize((32, 32)).convert("RGB")
         stream = io.BytesIO()
         picture.save(stream, form, save_all=True, append_images=[picture.rotate(90)] * 2)
@@ -218,7 +218,7 @@ class TestCopies:
         assert ["conflicting labels"] * 3 == list(problems["problem"])
 
     def test_copies_beside_a_conflict(self, write_image, tiles):
-        """A copy is told as one, whatever else looks like it under another class."""
+        """A copy is reported as a copy, even if a similar image has another class."""
         paths = [
             write_image("cat/1.png", tiles[0]),
             write_image("cat/2.png", tiles[0]),
@@ -235,7 +235,7 @@ class TestCopies:
         assert expected == copies_in(problems)
 
     def test_many_alike(self, rng):
-        """The frames of a camera that doesn't move are one group, and need no list of pairs."""
+        """Thousands of similar frames form one group, without a list of all pairs in memory."""
         scene = rng.choice(np.array([-1, 1], dtype=np.int8), 255)
         others = rng.choice(np.array([-1, 1], dtype=np.int8), (200, 255))
         looks = [*others, *([scene] * 4000)]
@@ -249,7 +249,7 @@ class TestCopies:
         assert peak < 100e6  # a list of 8 million pairs of numbers takes 128 MB
 
     def test_chains_are_one_group(self, rng):
-        """Each looks like the next: all belong together, in whatever order they come."""
+        """If each image looks like the next one, all form one group, in any order."""
         first = rng.choice(np.array([-1, 1], dtype=np.int8), 255)
         chain = [np.where(np.arange(255) < 40 * step, -first, first) for step in range(6)]
         order = [3, 0, 5, 1, 4, 2]

@@ -80,7 +80,7 @@ class TestRule:
     @settings(deadline=None, max_examples=50)  # a busy machine is no failure
     @given(st.integers(0, 30), st.integers(2, 6), st.integers(0, 2**32), st.booleans())
     def test_equals_brute_force(self, rows, classes, seed, coarse):
-        """Row by row in plain Python, for any probabilities, ties among them."""
+        """The result equals that of a loop in plain Python, also with ties."""
         rng = np.random.default_rng(seed)
         shares = (
             rng.integers(0, 3, (rows, classes)) + 1e-9 if coarse else rng.random((rows, classes))
@@ -103,7 +103,7 @@ class TestRule:
 
 
 class TestTable:
-    """What is returned is the rows of the table, and more columns."""
+    """The result has rows of the table and additional columns."""
 
     def test_order(self, table):
         """The least probable label comes first."""
@@ -114,7 +114,7 @@ class TestTable:
         assert [1, 2, 0, 3] == errors.index.tolist()
 
     def test_equals_keep_their_order(self):
-        """Rows that are as suspicious as each other stand as in the table."""
+        """Rows with equal probabilities keep the order of the table."""
         errors = find_label_errors(table_of(["cat", "dog"] * 50), [CAT, CAT[::-1]][::-1] * 50)
 
         assert list(range(100)) == errors.index.tolist()
@@ -169,7 +169,7 @@ class TestTable:
         pd.testing.assert_frame_equal(expected, actual)
 
     def test_given_table_is_unchanged(self, table):
-        """The table that was handed in gets no further column."""
+        """The given table does not change."""
         before = table.copy()
 
         find_label_errors(table, [CAT, CAT, DOG, DOG])
@@ -214,7 +214,7 @@ class TestTable:
 
 
 class TestArguments:
-    """What are no probabilities of these images is refused."""
+    """Anything but probabilities of these images is refused."""
 
     @pytest.mark.parametrize("shape", [(3, 2), (5, 2), (4, 3), (4,), (4, 2, 1), (0, 2), (2, 4)])
     def test_shape(self, table, shape):
@@ -228,7 +228,7 @@ class TestArguments:
             find_label_errors(table, np.full(shape, 0.5))
 
     def test_one_sigmoid_unit(self, table):
-        """One column has to be made two; the message says how, and that works."""
+        """One column is refused; the message says how to make two, and that works."""
         share = np.array([[0.1], [0.1], [0.8], [0.8]])
 
         with pytest.raises(ValueError, match=r"sigmoid unit: np\.column_stack\(\[1 - p, p\]\)\.$"):
@@ -252,7 +252,7 @@ class TestArguments:
             find_label_errors(table, [CAT, DOG, [0.5, 0.49], row])
 
     def test_rounded_sums(self, table):
-        """What float16 or printing rounds off is no error."""
+        """Rounding errors of float16 or of printing are accepted."""
         shares = np.full((4, 2), [0.3335, 0.6661])
 
         assert 2 == len(find_label_errors(table, shares))
@@ -272,7 +272,7 @@ class TestArguments:
 
 @pytest.mark.parametrize("share", [0.05, 0.1])
 def test_planted_errors_are_found(share):
-    """Of the digits whose labels were changed at random, four in five head the list."""
+    """At least 80% of the top of the list are digits whose labels were changed at random."""
     pixels, targets = load_digits(return_X_y=True)
     rng = np.random.default_rng(0)
     planted = rng.choice(len(targets), round(share * len(targets)), replace=False)

@@ -1,4 +1,4 @@
-"""find_leaks: what stands in more than one part of a split, and nothing else."""
+"""find_leaks: images in more than one part of a split are found, and nothing else."""
 
 from pathlib import Path
 
@@ -221,7 +221,7 @@ class TestResult:
         assert ("", "") == tuple(capfd.readouterr())
 
     def test_no_table(self, files):
-        """A part that is no table is refused."""
+        """A part that is not a table is refused."""
         split = split_of(files, train=["0"])._replace(test=[files["0"]])
 
         with pytest.raises(ValueError, match=r"^`table` must be a DataFrame .*Received: list"):
@@ -242,7 +242,7 @@ class TestGroupedSplits:
 
     @pytest.mark.parametrize("seed", range(5))
     def test_near_duplicates(self, files, seed):
-        """With groups="near-duplicates" nothing leaks, though without them it does."""
+        """With groups="near-duplicates" nothing leaks, but without groups something does."""
         table = table_with_copies(files, np.random.default_rng(seed))
 
         plain = split_table(table, stratify=False, random_state=seed)
@@ -256,7 +256,7 @@ class TestGroupedSplits:
 
     @pytest.mark.parametrize("seed", range(5))
     def test_duplicates(self, files, seed):
-        """With groups="duplicates" only what looks alike leaks, no file."""
+        """With groups="duplicates", only similar images leak, not identical files."""
         table = table_with_copies(files, np.random.default_rng(seed))
 
         plain = split_table(table, stratify=False, random_state=seed)

@@ -48,7 +48,7 @@ def from_array(table, **options):
 @pytest.mark.parametrize("read", [from_dataset, from_flow, from_array])
 @pytest.mark.parametrize("options", CHOICES, ids=["stretch", "crop", "pad"])
 def test_pixels_are_those_of_read_image(table, read, options):
-    """Whoever reads, an option gives the pixels that it gives in `read_image`."""
+    """All readers give the same pixels as `read_image` with the same options."""
     expected = [read_image(path, SIZE, **options) for path in table["file_paths"]]
 
     np.testing.assert_array_equal(expected, read(table, **options))
@@ -56,7 +56,7 @@ def test_pixels_are_those_of_read_image(table, read, options):
 
 @pytest.mark.parametrize("options", CHOICES, ids=["stretch", "crop", "pad"])
 def test_prediction_sees_them_too(table, options):
-    """What a model is given is what it was trained on."""
+    """A model is given the same pixels in prediction as in training."""
     inputs = keras.Input((*SIZE, 3))
     mean = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(inputs))
     model = keras.Model(inputs, mean[:, :1])

@@ -158,7 +158,7 @@ class TestFormats:
         np.testing.assert_array_equal(expected, actual[..., 0])
 
     def test_constant_float_tiff_can_be_read(self, write_image):
-        """A float image without any contrast doesn't divide by zero."""
+        """A float image of one value causes no division by zero."""
         path = write_image("flat.tif", np.full((4, 4), 0.5, dtype=np.float32))
 
         actual = read_image(path)
@@ -268,7 +268,7 @@ class TestFormats:
 
     @pytest.mark.parametrize("size", [None, (1, 5)])
     def test_missing_values_of_a_float_tiff_are_black(self, write_image, size):
-        """What is no number or infinite is black and doesn't count for the range."""
+        """NaN and infinity become black and do not count for the range."""
         values = np.array([[np.nan, -1, 1, np.inf, -np.inf]], dtype=np.float32)
         path = write_image("holes.tif", values)
 
@@ -307,7 +307,7 @@ class TestFormats:
 
     @pytest.mark.parametrize("size", [None, (30, 45)])
     def test_first_picture_of_an_mpo(self, write_image, photo, size):
-        """Of the two pictures of a stereo camera the first is read, as if it stood alone."""
+        """Of the two pictures of a stereo camera, the first is read."""
         path = write_image(
             "stereo.mpo", photo, save_all=True, append_images=[Image.new("RGB", photo.size)]
         )

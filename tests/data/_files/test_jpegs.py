@@ -79,13 +79,13 @@ class TestHeaderOfJpeg:
         ids=["EXIF", "XMP", "CMYK"],
     )
     def test_unusual_is_left_to_pillow(self, photo, options):
-        """What may be turned, or isn't made of one or three channels, is not usual."""
+        """JPEGs with an orientation, or without one or three channels, are left to Pillow."""
         image = photo.convert(options.pop("mode", "RGB"))
 
         assert usual_jpeg_size(encoded(image, "JPEG", **options)) is None
 
     def test_frames_that_are_left_to_pillow(self, photo):
-        """Neither other kinds of coding nor two frames nor other depths are usual."""
+        """Other coding methods, two frames, and other depths are left to Pillow."""
         data = encoded(photo, "JPEG")
         place = data.index(b"\xff\xc0")
         length = 2 + int.from_bytes(data[place + 2 : place + 4])
@@ -170,7 +170,7 @@ class TestJpeg:
 
     @pytest.mark.parametrize("behind", [b"\0" * 500, b"behind the end " * 40, b"\xff\xd9", b"\xff"])
     def test_what_follows_the_end_is_ignored(self, tmp_path, photo, behind):
-        """Phones and programs write things behind the image."""
+        """Data after the end of the image are ignored."""
         data = encoded(photo, "JPEG")
         path = tmp_path / "photo.jpg"
         path.write_bytes(data + behind)

@@ -105,7 +105,7 @@ class TestEveryFile:
     """Each file is an image of the known shape, or an error that names it and says why."""
 
     def test_table_is_complete(self):
-        """Every file of the folder stands in the table, and no other."""
+        """The table has every file of the folder and no other."""
         assert sorted(FILES) == sorted(path.name for path in FOLDER.iterdir())
 
     @pytest.mark.parametrize("name", sorted(SHAPES.keys() - {"lab.tif"}))
@@ -153,7 +153,7 @@ class TestPixels:
 
     @pytest.mark.parametrize("name", [name for name in JPEGS if name != "cmyk_12px.jpg"])
     def test_jpegs_are_as_pillow_reads_them(self, name):
-        """A JPEG gives Pillow's pixels, bit for bit, whatever stands in its header."""
+        """A JPEG gives the same pixels as Pillow, bit for bit, whatever its header contains."""
         expected = np.asarray(upright(name).convert("RGB"))
 
         actual = read_image(FOLDER / name)

@@ -52,7 +52,7 @@ class TestOrientation:
 
     @pytest.mark.parametrize("orientation", sorted(UPRIGHT))
     def test_jpeg_stands_upright(self, write_image, smooth, orientation):
-        """A JPEG is turned like a PNG: what its decoder gives, turned."""
+        """A JPEG is rotated after decoding, like a PNG."""
         path = write_image("photo.jpg", smooth, exif=exif_orientation(orientation))
         with Image.open(path) as file:
             stored = np.asarray(file)
@@ -84,7 +84,7 @@ class TestOrientation:
     @pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
     @pytest.mark.parametrize("broken", [b"no such thing", b"II*\0"])
     def test_broken_exif_data_is_ignored(self, write_image, pixels, name, broken):
-        """An image can be seen whatever its metadata are."""
+        """Broken EXIF data do not prevent reading."""
         expected = read_image(write_image(f"plain/{name}", pixels))
         path = write_image(name, pixels, exif=b"Exif\0\0" + broken)
 
@@ -190,7 +190,7 @@ class TestUnreadable:
             read_image(path)
 
     def test_error_is_an_os_error(self, tmp_path):
-        """Who catches OSError, as for any file, catches this too."""
+        """The error is an OSError, too."""
         path = tmp_path / "notes.jpg"
         path.write_text("not an image")
 
@@ -200,7 +200,7 @@ class TestUnreadable:
         assert isinstance(caught.value, CnnkitError)
 
     def test_cause_is_kept(self, tmp_path):
-        """The decoder's own error is the cause."""
+        """The decoder's error is kept as the cause."""
         path = tmp_path / "notes.jpg"
         path.write_text("not an image")
 
@@ -217,7 +217,7 @@ class TestUnreadable:
             read_image(path)
 
     def test_empty_file(self, tmp_path):
-        """A file of no bytes is named."""
+        """An empty file is named."""
         path = tmp_path / "empty.png"
         path.touch()
 
@@ -225,7 +225,7 @@ class TestUnreadable:
             read_image(path)
 
     def test_pointer_of_git_lfs(self, tmp_path):
-        """What a clone without Git LFS leaves is told from other texts, with what to do."""
+        """A Git LFS pointer is recognized, and the message says what to do."""
         path = tmp_path / "pointer.jpg"
         path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
 
@@ -257,7 +257,7 @@ class TestUnreadable:
 
     @pytest.mark.parametrize("kind", ["webp", "jp2", "avif"])
     def test_blank_giant(self, tmp_path, kind):
-        """A few bytes that would fill memory are refused before they do, whatever their kind."""
+        """A small file that declares a huge image is refused before decoding."""
         options = {"speed": 10} if kind == "avif" else {"lossless": True}
         Image.new("L", (4200, 4000)).save(tmp_path / f"blank.{kind}", **options)
 
@@ -266,7 +266,7 @@ class TestUnreadable:
 
     @pytest.mark.parametrize("kind", ["png", "gif", "tif", "jpg", "bmp"])
     def test_blank_and_large(self, tmp_path, kind):
-        """Other kinds are never so small: what is merely blank is read, in gray too."""
+        """Blank images in other formats are large enough to be read, even in gray."""
         Image.new("L", (4200, 4000)).save(tmp_path / f"blank.{kind}", compression="tiff_deflate")
 
         assert read_image(tmp_path / f"blank.{kind}", (8, 8)).max() == 0

@@ -77,17 +77,17 @@ def turned(photos, tmp_path_factory):
 
 @pytest.fixture
 def slopes():
-    """Its columns count up from left to right in red, its rows from top to bottom in green."""
+    """A picture whose red increases to the right and whose green increases downward."""
     rows, columns = np.mgrid[0:120, 0:200]
     return np.stack([columns + 28, rows * 2 + 9, np.full_like(rows, 90)], axis=-1).astype(np.uint8)
 
 
 class TestAntialiasing:
-    """What is made smaller is smoothed first, nearly as Pillow's widening kernel does it."""
+    """Reduced images are smoothed, nearly as by Pillow's kernel."""
 
     @pytest.mark.parametrize(("suffix", "options"), [("jpg", {"quality": 90}), ("png", {})])
     def test_photos_are_as_pillow_reduces_them(self, write_image, photos, suffix, options):
-        """At 500x375 to 224x224, 43 dB from Pillow; bilinear alone is far away."""
+        """Photos reduced to 224x224 agree with Pillow to 43 dB; plain bilinear does not."""
         ours, plain = [], []
         for number, photo in enumerate(photos):
             picture = Image.fromarray(photo).resize((500, 375), Image.Resampling.LANCZOS)
@@ -104,9 +104,9 @@ class TestAntialiasing:
         "size", [(64, 64), (120, 160), (224, 224), (239, 318), (300, 400), (600, 800)]
     )
     def test_jpegs_decoded_smaller_are_as_pillow_reduces_them(self, write_image, photos, size):
-        """A JPEG may be decoded at a half, a quarter or an eighth: 40 dB from Pillow all the same.
+        """A JPEG decoded at 1/2, 1/4 or 1/8 of its size still agrees with Pillow to 40 dB.
 
-        The sizes stand around the places where the next smaller kind begins.
+        The sizes lie around the thresholds of the reductions.
         """
         ours = []
         for number, photo in enumerate(photos):
@@ -157,7 +157,7 @@ class TestAntialiasing:
 
     @pytest.mark.parametrize("size", [(20, 30), (40, 60), (64, 50), (33, 31), (21, 30), (200, 301)])
     def test_enlarging_is_bilinear(self, write_image, pixels, size):
-        """At the same size and above nothing is smoothed: Pillow's pixels, within one level."""
+        """Without reduction nothing is smoothed: the pixels are Pillow's, within one level."""
         path = write_image("photo.png", pixels)
         expected = antialiased(pixels, size).astype(int)
 
@@ -298,7 +298,7 @@ class TestAspectRatio:
 
     @pytest.mark.parametrize("size", [(50, 50), (31, 60), (60, 200), (101, 21), (240, 240)])
     def test_crop_is_centered(self, write_image, slopes, size):
-        """What is seen first and last lies as far from either border, within a pixel."""
+        """The margins on both sides are equal, within a pixel."""
         path = write_image("slopes.png", slopes)
         height, width = slopes.shape[:2]
         scale = max(size[0] / height, size[1] / width)
@@ -337,7 +337,7 @@ class TestAspectRatio:
 
     @pytest.mark.parametrize("size", [(50, 50), (31, 60), (33, 200), (101, 21), (240, 241)])
     def test_pad_is_centered(self, write_image, size):
-        """The black borders are of one width, within a pixel, and touch two sides only."""
+        """The black borders have equal widths, within a pixel, on two opposite sides only."""
         path = write_image("bright.png", np.full((40, 70, 3), 200, dtype=np.uint8))
 
         actual = read_image(path, size, pad_to_aspect_ratio=True)
@@ -403,7 +403,7 @@ class TestStrips:
 
     @pytest.mark.parametrize("shape", [(100_000, 40, 3), (40, 100_000, 3), (100_000, 1, 3)])
     def test_kernel_is_small(self, monkeypatch, shape):
-        """The Gaussian doesn't grow with the reduction, or time would with its square."""
+        """The Gaussian kernel stays small for large reductions, as time grows with its size."""
         sizes, filtered = [], cv2.sepFilter2D
 
         def noted(pixels, depth, horizontal, vertical, **options):

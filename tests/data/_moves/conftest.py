@@ -15,7 +15,7 @@ PHOTOS = [f"cat/{number}.jpg" for number in range(6)] + [f"dog/{name}.png" for n
 
 
 def _write_files(root, names):
-    """Write a content of its own into every file, at a time of its own."""
+    """Write files with distinct contents and modification times."""
     for number, name in enumerate(names):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def _state(path):
 
 
 def _states(root):
-    """Return content, inode and time of every file."""
+    """Return the content, inode and time of every file."""
     return {
         os.path.relpath(path, root): _state(path)
         for path in root.rglob("*")
@@ -40,13 +40,13 @@ def _states(root):
 
 
 def _contents(root):
-    """Return what a folder holds, as far as it can be the same twice."""
+    """Return the contents of all files in a folder, without inodes and times."""
     return {name: content for name, (content, *_) in _states(root).items()}
 
 
 @contextmanager
 def _breaking(owner, name, step, error):
-    """Let the call of that number raise; what it writes is half written then."""
+    """Let the given call raise an error after it has written half of its output."""
     work, steps = getattr(owner, name), itertools.count()
 
     def broken(*arguments, **options):

@@ -90,7 +90,7 @@ class TestMappingFile:
         assert {"smile": "😀"} == classes(root)
 
     def test_other_statements_are_not_run(self, make_classes, mapping_file, tmp_path):
-        """What stands beside the dictionary has no effect."""
+        """Other content of the file has no effect."""
         root = make_classes("cane")
         proof = tmp_path / "proof"
         path = mapping_file(f"open({str(proof)!r}, 'w').close()\nnames = {{'cane': 'dog'}}\n")
@@ -111,7 +111,7 @@ class TestMappingFile:
         ],
     )
     def test_code_is_refused_and_not_run(self, make_classes, mapping_file, tmp_path, text):
-        """A dictionary that would have to be run is none."""
+        """A dictionary that would have to be executed is refused."""
         root = make_classes("cane")
         proof = tmp_path / "proof"
         path = mapping_file(text.replace("{proof!r}", repr(str(proof))))

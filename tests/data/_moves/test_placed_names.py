@@ -1,4 +1,4 @@
-"""split_folder: no file is lost for its name, whatever the folder."""
+"""split_folder: no file is lost because of its name."""
 
 import os
 import shutil
@@ -128,7 +128,7 @@ def many(tmp_path_factory, write_files):
 
 @pytest.fixture(scope="module")
 def expected(many, tmp_path_factory, contents):
-    """What an undisturbed call makes of them."""
+    """The result of an undisturbed call."""
     parts = tmp_path_factory.mktemp("undisturbed")
     place(many, parts)
     return contents(parts)
@@ -163,13 +163,13 @@ def folder_of(write_files):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there names are any bytes")
 class TestAnyTree:
-    """What holds for any folder of images."""
+    """Properties of any folder of images."""
 
     @settings(deadline=None, max_examples=30)  # a busy machine is no failure
     @given(trees, st.sampled_from(WAYS), st.floats(0, 0.45), st.integers(0, 9))
     @example({"cat": ["1.jpg", "a/1.jpg", "b/1.jpg", "1_2.jpg"]}, "copy", 0.2, 0)
     def test_every_file_is_placed_once(self, states, folder_of, tree, how, test_size, seed):
-        """The parts together hold every content once, under names that differ, and nothing else."""
+        """The parts together contain every file exactly once, under distinct names."""
         with folder_of(tree) as root:
             before = states(root)
             parts = root.parent / "parts"
@@ -198,7 +198,7 @@ class TestAnyTree:
     @settings(deadline=None, max_examples=15)  # a busy machine is no failure
     @given(trees, st.sampled_from(["copy", "hardlink"]), st.integers(0, 30))
     def test_repeats_end_the_same(self, states, contents, breaking, folder_of, tree, how, step):
-        """A call that was broken off and repeated ends like one that was not."""
+        """An interrupted call that is repeated gives the same result as an undisturbed one."""
         owner, name = (shutil, "copy2") if how == "copy" else (os, "link")
         with folder_of(tree) as root:
             parts, undisturbed = root.parent / "parts", root.parent / "undisturbed"

@@ -1,4 +1,4 @@
-"""split_folder: every file in one part, and the originals as they were."""
+"""split_folder: every file is placed in one part, and the originals do not change."""
 
 import os
 import re
@@ -160,10 +160,10 @@ class TestTree:
 
 
 class TestTable:
-    """What is returned is the table, of the placed files."""
+    """The result is the table of the placed files."""
 
     def test_columns(self, photos, parts):
-        """New paths, the part and the old paths; the rows stand as in the folder's table."""
+        """The table has the new paths, the part and the old paths, in the original order."""
         listed = list_images(photos)
 
         table = place(photos, parts)
@@ -288,7 +288,7 @@ class TestTable:
 
     @pytest.mark.parametrize("progress", [True, False])
     def test_progress_is_shown_on_request(self, photos, parts, capsys, progress):
-        """The bar goes to standard error, or nowhere."""
+        """The progress bar is written to standard error, or not at all."""
         split_folder(photos, parts, progress=progress)
 
         shown = capsys.readouterr()
@@ -306,7 +306,7 @@ def many(tmp_path_factory, write_files):
 
 @pytest.fixture(scope="module")
 def expected(many, tmp_path_factory, contents):
-    """What an undisturbed call makes of them."""
+    """The result of an undisturbed call."""
     parts = tmp_path_factory.mktemp("undisturbed")
     place(many, parts)
     return contents(parts)
@@ -355,7 +355,7 @@ class TestArguments:
         "name", ["../cat", "a/b", "a\\b", "..", ".", ".cat", "", "/cat", "a\0"]
     )
     def test_class_that_no_folder_can_be(self, photos, parts, name):
-        """A class name that leads elsewhere is refused."""
+        """A class name that leads out of the folder is refused."""
         table = list_images(photos)
         table["target_names"] = table["target_names"].cat.rename_categories({"cat": name})
         text = (
@@ -368,7 +368,7 @@ class TestArguments:
         assert not parts.exists()
 
     def test_unknown_way(self, photos, parts):
-        """A way that there isn't is answered with the nearest there is."""
+        """For an unknown way, the message suggests the nearest one."""
         text = r"^`how` must be one of 'copy', 'hardlink' or 'symlink'\. .*mean 'hardlink'\?$"
 
         with pytest.raises(ValueError, match=text):
@@ -395,7 +395,7 @@ class TestArguments:
         assert not parts.exists()
 
     def test_sizes_are_those_of_split_table(self, photos, parts):
-        """What split_table refuses is refused before anything is written."""
+        """Sizes that split_table refuses are refused before anything is written."""
         with pytest.raises(ValueError, match="must leave images to train on"):
             place(photos, parts, test_size=11)
 

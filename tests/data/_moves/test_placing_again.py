@@ -1,4 +1,4 @@
-"""split_folder, repeated: it finds its work done, goes on with it, or refuses."""
+"""split_folder, repeated: the call keeps what is there, completes it, or refuses."""
 
 import itertools
 import os
@@ -82,7 +82,7 @@ class TestRepeated:
 
     @pytest.mark.parametrize(("first", "second"), list(itertools.permutations(WAYS, 2)))
     def test_another_way(self, photos, parts, first, second, states):
-        """Links are no copies, and copies no links: who asks for copies may edit them."""
+        """Links do not count as copies nor copies as links, because copies may be edited."""
         place(photos, parts, how=first)
         before = states(parts)
 
@@ -94,7 +94,7 @@ class TestRepeated:
     @pytest.mark.parametrize("how", WAYS)
     @pytest.mark.parametrize("folder", ["train/cat", "."])
     def test_leftovers_of_a_killed_run(self, photos, parts, tmp_path, how, folder, contents):
-        """What a killed run was writing, be it write-protected, is removed by the next."""
+        """The next run removes the partial file of a killed run, even if it is write-protected."""
         place(photos, tmp_path / "undisturbed", how=how)
         leftover = parts / folder / ".cnnkit-partial-1"
         leftover.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ class TestRepeated:
         assert ["train"] == [path.name for path in parts.iterdir()]
 
     def test_foreign_manifest(self, photos, parts, write_files, states):
-        """A `split.csv` of someone else's is not overwritten."""
+        """An existing `split.csv` with other content is not overwritten."""
         write_files(parts, ["split.csv"])
         before = states(parts)
 

@@ -1,4 +1,4 @@
-"""split_folder, interrupted and killed: there is never a file in part, and a repeat goes on."""
+"""split_folder, interrupted and killed: no file is incomplete, and a repeated call continues."""
 
 import errno
 import itertools
@@ -86,7 +86,7 @@ class TestInterrupted:
         "error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")]
     )
     def test_copying(self, photos, parts, tmp_path, step, error, states, contents, breaking):
-        """Whichever copy breaks off, it leaves no trace, and a repeat ends like the first."""
+        """An interrupted copy leaves no partial file, and a repeated call completes the split."""
         place(photos, tmp_path / "undisturbed")
         expected = contents(tmp_path / "undisturbed")
 
@@ -120,7 +120,7 @@ class TestInterrupted:
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space")])
     def test_manifest(self, photos, parts, error, states, breaking):
-        """A `split.csv` that can't be written whole isn't there."""
+        """If `split.csv` can't be written completely, it is not created."""
         with breaking(Path, "write_bytes", 0, error), pytest.raises(type(error)):
             place(photos, parts)
 
@@ -226,7 +226,7 @@ def many(tmp_path_factory, write_files):
 
 @pytest.fixture(scope="module")
 def expected(many, tmp_path_factory, contents):
-    """What an undisturbed call makes of them."""
+    """The result of an undisturbed call."""
     parts = tmp_path_factory.mktemp("undisturbed")
     place(many, parts)
     return contents(parts)
@@ -257,7 +257,7 @@ def killed(many, tmp_path_factory):
 
 @contextmanager
 def slow_runs(source, *runs, pause):
-    """Place files with pauses, at once into all folders; yield the process and its children."""
+    """Place files slowly into several folders at once; yield the process and its children."""
     command = [sys.executable, "-P", "-c", SLOW, source, str(pause), *itertools.chain(*runs)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         yield process, [int(child) for child in process.stdout.readline().split()]
@@ -265,11 +265,11 @@ def slow_runs(source, *runs, pause):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system knows no SIGKILL")
 class TestKilled:
-    """A process that the system kills leaves nothing that the next call can't go on from."""
+    """After a process was killed, the next call continues and completes the work."""
 
     @pytest.mark.parametrize("kill", KILLS, ids=lambda kill: "-".join(map(str, kill)))
     def test_kills_itself(self, many, expected, killed, kill, contents):
-        """Killed in the middle of a copy, before or after a move: the repeat ends the same."""
+        """After a kill before, in or after an operation, a repeated call completes the split."""
         parts, code = killed[kill]
         left = contents(parts)
         whole = {name for name in left if ".cnnkit-partial-" not in name}
@@ -282,7 +282,7 @@ class TestKilled:
         assert expected == contents(parts)
 
     def test_two_runs_at_once(self, many, parts, expected, contents):
-        """Two runs may get into each other's way, but leave no wrong or half-written file."""
+        """Two runs at once may fail, but leave no wrong or incomplete file."""
         with slow_runs(many, (parts, "copy"), (parts, "copy"), pause=0.003) as (process, _):
             process.wait()
 
@@ -293,7 +293,7 @@ class TestKilled:
         assert expected == contents(parts)
 
     def test_is_killed(self, many, expected, tmp_path, contents):
-        """Killed from outside, at some moment, in either way: the repeat ends the same."""
+        """After a kill from outside at some moment, a repeated call completes the split."""
         ways = {tmp_path / how: how for how in ("copy", "hardlink")}
         before = {}
         with slow_runs(many, *ways.items(), pause=0.02) as (process, children):

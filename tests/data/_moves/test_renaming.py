@@ -202,7 +202,7 @@ class TestDirections:
 
 
 class TestRefusals:
-    """What can't be done whole is refused before anything is renamed."""
+    """A renaming that can't be completed is refused before anything is renamed."""
 
     def test_no_folder_is_named(self, make_classes):
         """The error lists names of both sides."""
@@ -302,7 +302,7 @@ class TestRefusals:
         assert "a file" == (root / "dog").read_text("utf-8")
 
     def test_name_of_a_broken_link(self, make_classes):
-        """A link that leads nowhere has its name all the same."""
+        """A dangling link keeps its own name."""
         root = make_classes("cane", "gatto")
         (root / "dog").symlink_to("nowhere")
 
@@ -413,7 +413,7 @@ class TestTable:
         pd.testing.assert_frame_equal(table, rename_classes(root, BOTH_WAYS))
 
     def test_dry_run_of_files(self, make_files):
-        """It is the same for files."""
+        """Files with such names are numbered, too."""
         root = make_files("cat/b.png", "cat/cat2.png", "dog/1.jpg")
         before = contents(root)
 

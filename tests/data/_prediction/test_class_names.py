@@ -53,7 +53,7 @@ class TestClassNamesInTheModel:
         assert (tmp_path / "export").is_dir()
 
     def test_the_same_names_in_another_order_are_refused(self, model, table):
-        """All predictions would have wrong names; other names are taken."""
+        """The model's names in another order are refused; other names are accepted."""
         files = table[["file_paths"]]
         with pytest.raises(ValueError, match=r"^`class_names` must be in the order of the model's"):
             predict_images(model, files, class_names=self.NAMES[::-1], progress=False)
@@ -77,7 +77,7 @@ class TestClassNamesInTheModel:
         assert names == list(result["predicted_names"].cat.categories)
 
     def test_another_number(self, model, table):
-        """As many names as classes, wherever they come from."""
+        """The number of names must be the number of classes, wherever they come from."""
         with pytest.raises(ValueError, match="`class_names` must name the 6 classes of the model"):
             predict_images(model, table, class_names=["a", "b"], progress=False)
 

@@ -45,7 +45,7 @@ def linear(units):
 
 
 class TestAlignment:
-    """Every prediction stands in the row of its file."""
+    """Every prediction is in the row of its file."""
 
     @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 11, 32])
     def test_rows_are_those_of_the_files(self, table, batch_size):
@@ -86,7 +86,7 @@ class TestColumns:
     """The table with predicted_names, confidence and a probability for each class."""
 
     def test_columns(self, table):
-        """The further columns follow the table's own."""
+        """The new columns follow those of the table."""
         result = predict_images(brightness(2), table, progress=False)
 
         expected = ["predicted_names", "confidence", "probability_dark", "probability_light"]
@@ -220,7 +220,7 @@ class TestReading:
             predict_images(brightness(2), table, progress=False)
 
     def test_unreadable_image_is_an_image_read_error(self, table):
-        """A damaged file is an ImageReadError here as everywhere."""
+        """A damaged file raises an ImageReadError, as everywhere."""
         path = table["file_paths"].iloc[4]
         with open(path, "wb") as file:  # noqa: PTH123
             file.write(b"no image")
@@ -230,7 +230,7 @@ class TestReading:
 
     @pytest.mark.parametrize("progress", [True, False])
     def test_progress_is_shown_on_request(self, table, capsys, progress):
-        """The bar goes to standard error, or nowhere."""
+        """The progress bar is written to standard error, or not at all."""
         predict_images(brightness(2), table, batch_size=4, progress=progress)
 
         shown = capsys.readouterr()
@@ -239,7 +239,7 @@ class TestReading:
 
 
 class TestErrors:
-    """What can't be right is refused with the rule, what was received, and what to do."""
+    """Wrong arguments are refused with the rule, the received value, and advice."""
 
     @pytest.mark.parametrize("mode", ["tf", "torch", "caffe", "unit"])
     def test_scaled_data_for_a_model_that_scales_inside(self, table, mode):
@@ -262,7 +262,7 @@ class TestErrors:
             predict_images(outer, table, mode="tf", progress=False)
 
     def test_unknown_mode(self, table):
-        """Modes are those of scale."""
+        """An unknown mode is refused."""
         with pytest.raises(ValueError, match=r"^`mode` must be one of .*Received: mode='255'"):
             predict_images(brightness(2, scaled=False), table, mode="255", progress=False)
 
@@ -324,13 +324,13 @@ class TestErrors:
             predict_images(brightness(2), table[:0], progress=False)
 
     def test_no_table(self):
-        """A number is no table, and the error says what makes one."""
+        """A number is refused; the message says how to make a table."""
         with pytest.raises(ValueError, match=r"must be a DataFrame .*`list_images` makes one"):
             predict_images(brightness(2), 3, class_names=["a", "b"], progress=False)
 
     @pytest.mark.parametrize(("top", "error"), [(0, ValueError), (1.5, TypeError)])
     def test_top_that_is_no_count(self, table, top, error):
-        """At least the first class is asked for."""
+        """`top` must be at least 1."""
         with pytest.raises(error, match="`top` must be a whole number"):
             predict_images(brightness(2), table, top=top, progress=False)
 
@@ -407,7 +407,7 @@ class TestLogits:
 
 
 class TestTop:
-    """The most probable classes instead of all."""
+    """`top` returns the most probable classes instead of all."""
 
     def test_ranks(self, table):
         """The first is the prediction, and probabilities fall from rank to rank."""

@@ -33,7 +33,7 @@ def damage(path):
 
 
 class TestDamage:
-    """What is damaged is named."""
+    """Damaged files are named."""
 
     def test_changed_byte_is_named(self, write):
         """A damaged shard is told by its path before anything is read from it."""
@@ -52,7 +52,7 @@ class TestDamage:
             arrays(read(folder, verify=False))
 
     def test_cut_short(self, write):
-        """So is a shard that was cut between two records, which TensorFlow takes for whole."""
+        """A shard truncated between two records is damaged, though TensorFlow does not notice."""
         folder = write(shards=1)
         (path,) = shards_of(folder)
         content = path.read_bytes()
@@ -63,7 +63,7 @@ class TestDamage:
             read(folder)
 
     def test_missing_shard(self, write):
-        """A missing one is missing, verified or not."""
+        """A missing shard is an error, with and without verification."""
         folder = write(shards=2)
         shards_of(folder)[0].unlink()
 
@@ -71,7 +71,7 @@ class TestDamage:
             read(folder, verify=False)
 
     def test_unreadable_shard(self, write, monkeypatch):
-        """What the disk doesn't give is not called damaged: it may be good."""
+        """A shard that the disk can't read is not called damaged."""
         folder = write(shards=2)
 
         def broken(*_):
@@ -82,7 +82,7 @@ class TestDamage:
             read(folder)
 
     def test_more_shards_than_files_may_be_open(self, write, monkeypatch):
-        """All are open at a time where the order is that of the table."""
+        """In the order of the table, all shards are open at the same time."""
         resource = pytest.importorskip("resource", reason="this system has no limits to set")
         folder = write(shards=13)
         monkeypatch.setattr(
@@ -97,7 +97,7 @@ class TestDamage:
         read(folder)
 
     def test_no_records(self, tmp_path):
-        """Another folder is none."""
+        """A folder without records is refused."""
         with pytest.raises(FileNotFoundError, match="must hold records.json"):
             read(tmp_path)
 
@@ -131,7 +131,7 @@ class TestDamage:
         "content", [b"", b"[]", b"{}", b"\xff", b'{"format": "cnnkit', b"[" * 100_000]
     )
     def test_no_manifest(self, write, content):
-        """So is what isn't one."""
+        """A file that is not a manifest is refused."""
         path = write() / "records.json"
         path.write_bytes(content)
 
@@ -141,7 +141,7 @@ class TestDamage:
             write(path.parent)
 
     def test_no_path_comes_from_a_manifest(self, write, tmp_path):
-        """Whoever writes a manifest can't make a reader open other files."""
+        """A manifest can't make a reader open other files."""
         path = write() / "records.json"
 
         assert not {"file_paths", "paths", "files"} & set(json.loads(path.read_text()))

@@ -33,11 +33,11 @@ def assert_same(expected, actual):
 
 
 class TestTheSameAsImageDataset:
-    """Pixels, targets and order are those of the other road."""
+    """Pixels, targets and order equal those of `image_dataset`."""
 
     @pytest.mark.parametrize("shards", [1, 2, 3, 13])
     def test_pixels_targets_and_order(self, table, write, shards):
-        """One record of each shard in turn is the order of the table."""
+        """For any number of shards, the records are in the order of the table."""
         folder = write(shards=shards)
 
         assert_same(image_dataset(table, SIZE, batch_size=4), read(folder, batch_size=4))
@@ -51,7 +51,7 @@ class TestTheSameAsImageDataset:
         assert_same(expected, read(write(), label_mode=label_mode))
 
     def test_binary(self, make_folder, write):
-        """Two classes make a column."""
+        """Two classes give one column of targets."""
         table = list_images(make_folder({"answers/no": 2, "answers/yes": 2}) / "answers")
         expected = image_dataset(table, SIZE, label_mode="binary")
 
@@ -61,7 +61,7 @@ class TestTheSameAsImageDataset:
         "options", [{"color_mode": "grayscale"}, {"crop_to_aspect_ratio": True}]
     )
     def test_reading_options(self, table, write, options):
-        """The options of reading do the same in both."""
+        """The reading options have the same effect in both."""
         assert_same(image_dataset(table, SIZE, **options), read(write(**options)))
 
     def test_without_classes(self, table, write):
@@ -105,7 +105,7 @@ class TestTheSameAsImageDataset:
         assert [one["target"].int64_list.value[0] for one in words] == list(table["targets"])
 
     def test_order_of_the_fields(self, write):
-        """It is always the same, so that the same table gives the same bytes."""
+        """The fields have a fixed order, so that the same table gives the same bytes."""
         (path,) = write(shards=1).glob("*.tfrecord")
         content = path.read_bytes()
         names = [b"\n\x05image", b"\n\x04path", b"\n\x0btarget_name", b"\n\x06target\x12"]
@@ -159,7 +159,7 @@ class TestSharing:
             read(write(shards=2), shard=shard)
 
     def test_not_with_a_service(self, write):
-        """A service shares out the shards itself."""
+        """A data service distributes the shards itself."""
         with pytest.raises(ValueError, match="left out with `service`"):
             read(write(shards=2), shard=(0, 2), service="grpc://127.0.0.1:1")
 
@@ -221,7 +221,7 @@ class TestShuffling:
         assert first != second
 
     def test_order_of_the_classes(self, table, write, monkeypatch):
-        """What is shuffled nearby only would stay sorted: it warns, where that is so."""
+        """A warning is given if shuffling would leave the classes sorted."""
         in_order = write()
         mixed = write(rows=table.sample(frac=1, random_state=0))
         read(in_order, shuffle=True)  # all fits into memory

@@ -53,7 +53,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("failing", range(0, 13, 3))
     def test_goes_on_after_an_interruption(self, write, monkeypatch, tmp_path, failing):
-        """Whole shards stay, the rest is written: as if nothing had been."""
+        """After an interruption, complete shards are kept and the others are written."""
         whole = write(shards=4)
         folder, made = tmp_path / "records", writing._example
 
@@ -89,7 +89,7 @@ class TestWriting:
         ],
     )
     def test_other_records_stay(self, write, options):
-        """What is there of another kind is never overwritten."""
+        """Existing records of other images are never overwritten."""
         folder = write(shards=2)
         before = state(folder)
 
@@ -98,7 +98,7 @@ class TestWriting:
         assert state(folder) == before
 
     def test_changed_files(self, write, table):
-        """Files that have changed make other records."""
+        """Records of files that have changed since are not continued."""
         folder = write()
         os.utime(table["file_paths"][0], (1, 1))
 
@@ -107,7 +107,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("swapped", [{"c": "d"}, {"a": "b", "b": "a"}])
     def test_other_targets(self, write, table, swapped):
-        """So do other classes of the same files."""
+        """Records with other classes of the same files are not continued."""
         folder = write()
         names = table["target_names"].cat.rename_categories(swapped)
         names = names.cat.reorder_categories(sorted(names.cat.categories))
@@ -131,7 +131,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("lost", [[0], [1, 2]])
     def test_writes_lost_shards_again(self, write, lost):
-        """As `record_dataset` says, where one is missing or damaged; the others stay."""
+        """Missing shards are written again, and the others are kept."""
         folder = write(shards=3)
         expected = state(folder)
         paths = shards_of(folder)
@@ -145,7 +145,7 @@ class TestWriting:
         assert len(lost) + 1 == len(changed)  # and records.json
 
     def test_shards_of_somebody(self, write, tmp_path):
-        """Shards without a manifest are somebody's."""
+        """Shards without a manifest are not overwritten."""
         path = tmp_path / "images-00000-of-00001.tfrecord"
         path.write_bytes(b"precious")
 
@@ -169,7 +169,7 @@ class TestWriting:
         assert [path.name for path in (tmp_path / "records").iterdir()] == ["records.json"]
 
     def test_name_that_is_not_utf8(self, write, table, tmp_path):
-        """Linux lets a name be any bytes."""
+        """File names may be any bytes on Linux."""
         path = os.fsdecode(os.fsencode(tmp_path) + b"/\xe4.png")
         os.link(table["file_paths"][0], path)
         bare = pd.DataFrame({"file_paths": [path]})
@@ -177,7 +177,7 @@ class TestWriting:
         assert len(arrays(read(write(rows=bare), label_mode=None))) == 1
 
     def test_class_that_is_not_utf8(self, make_folder, write):
-        """A class folder may have such a name, too."""
+        """A class folder may have a name that is not UTF-8, too."""
         (make_folder({"odd/a": 2, "odd/b": 2}) / "odd" / "b").rename(
             make_folder({}) / "odd" / os.fsdecode(b"\xff")
         )
@@ -186,7 +186,7 @@ class TestWriting:
         assert ["a", os.fsdecode(b"\xff")] == read(folder).class_names
 
     def test_more_shards_than_images(self, write):
-        """An empty shard serves nobody."""
+        """There can't be more shards than images."""
         with pytest.raises(ValueError, match="shards=14, with 13 images"):
             write(shards=14)
 
@@ -194,12 +194,12 @@ class TestWriting:
         "wrong", [{"image_size": 8}, {"rows": None}, {"shards": 0}, {"workers": 0}]
     )
     def test_wrong_arguments(self, write, wrong):
-        """Each is named."""
+        """The message names the wrong argument."""
         with pytest.raises(ValueError, match=next(iter(wrong)).replace("rows", "table")):
             write(**wrong)
 
     def test_shards_by_default(self, write, monkeypatch):
-        """As many as keep each below a size."""
+        """By default, there are as many shards as keep each below a fixed size."""
         monkeypatch.setattr(writing, "_SHARD", 6 * 5 * 3 * 4)
 
         assert len(shards_of(write())) == 4

@@ -42,7 +42,7 @@ def grouped_table(groups):
 
 
 def folds_of(table, n_splits, **options):
-    """Return the folds, or assume them away if a class or the groups are too few."""
+    """Return the folds; reject the example if there are too few images or groups."""
     try:
         return k_fold_tables(table, n_splits, **options)
     except ValueError as error:
@@ -63,12 +63,12 @@ def files_of(folds):
 
 
 class TestPartition:
-    """The validation parts are a partition of the table, each beside what is left."""
+    """The validation parts are a partition of the table, each paired with the rest."""
 
     @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(class_sizes_drawn, st.integers(2, 8), st.booleans(), seeds)
     def test_every_row_validates_once(self, class_sizes, n_splits, stratify, seed):
-        """Every row stands in one validation part, and there are so many parts as asked for."""
+        """Every row is in exactly one validation part, and the number of folds is `n_splits`."""
         table = table_of(class_sizes)
         folds = folds_of(table, n_splits, stratify=stratify, random_state=seed)
 
@@ -232,7 +232,7 @@ class TestRandomState:
 
 
 class TestErrors:
-    """What can't be folded is refused with the rule and what was received."""
+    """Impossible folds are refused with the rule and the received value."""
 
     @pytest.mark.parametrize(
         ("options", "what"), [({}, "11 images"), ({"groups": "patient"}, "4 groups")]
@@ -282,7 +282,7 @@ class TestErrors:
             k_fold_tables(table_of([10]), n_splits)
 
     def test_missing_values(self):
-        """Rows of no group can't be placed."""
+        """Missing group values are refused."""
         table = table_of([10], patient=[1.0, np.nan] * 5)
 
         with pytest.raises(ValueError, match="the column 'patient' with 5 missing values"):

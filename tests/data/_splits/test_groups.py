@@ -48,7 +48,7 @@ def table_of(groups):
 
 
 def split_and_warning(table, validation, test, **options):
-    """Return a split, or assume it away if a class can't stand in every part; and the warning."""
+    """Return a split and its warnings; reject the example if a class can't be in every part."""
     sized = {"validation_size": validation, "test_size": test}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -88,7 +88,7 @@ class TestWholeGroups:
     @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(drawn_groups, sizes, sizes, st.booleans(), st.integers(0, 2**32))
     def test_disjoint_and_exhaustive(self, groups, validation, test, stratify, seed):
-        """Every row stands in exactly one part, in the order of the table."""
+        """Every row is in exactly one part, in the order of the table."""
         table = table_of(groups)
         split, _ = split_and_warning(table, validation, test, stratify=stratify, random_state=seed)
 
@@ -134,12 +134,12 @@ class TestWholeGroups:
 
 
 class TestCounts:
-    """The counts are those of a split without groups, or the closest found and a warning."""
+    """The counts equal those of a split without groups, or are close, with a warning."""
 
     @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(drawn_groups, sizes, sizes, st.booleans(), st.integers(0, 2**32))
     def test_warning(self, groups, validation, test, stratify, seed):
-        """Of counts more than one image off the furthest is told, and no others."""
+        """The warning names the largest deviation, if it is more than one image."""
         table = table_of(groups)
         split, told = split_and_warning(
             table, validation, test, stratify=stratify, random_state=seed
@@ -161,7 +161,7 @@ class TestCounts:
         ("groups", "named"), [([[9, 0], [0, 9]] * 3, True), ([[9]] * 3, False)]
     )
     def test_class_of_the_furthest(self, groups, named):
-        """A class is named where there are others."""
+        """The warning names the class if there are several."""
         _, told = split_and_warning(table_of(groups), 0.2, 0.2, random_state=0)
 
         assert named == (WARNING.match(told[0])[3] is not None)
@@ -315,7 +315,7 @@ class TestRandomState:
 
 
 class TestCopies:
-    """Copies are groups of themselves."""
+    """Copies can serve as groups."""
 
     @pytest.fixture
     def folder_table(self, tmp_path):
@@ -361,7 +361,7 @@ class TestCopies:
 
     @pytest.mark.parametrize("name", ["duplicates", "near-duplicates"])
     def test_column_of_that_name(self, name):
-        """A column called like a kind of copies is a column; the files need not exist."""
+        """A column named like a kind of copies is used as a column; the files need not exist."""
         table = table_of([[2, 2]] * 20).rename(columns={"patient": name})
 
         split = split_table(table, groups=name, random_state=0)
@@ -416,7 +416,7 @@ class TestArrays:
 
 
 class TestErrors:
-    """What can't be split in whole groups is refused with the rule and what was received."""
+    """Splits that are impossible in whole groups are refused with the received value."""
 
     def test_class_in_too_few_groups(self):
         """A class that stands in fewer groups than parts is named."""
@@ -435,7 +435,7 @@ class TestErrors:
             split_table(table_of([[5], [5]]), stratify=False, groups="patient", random_state=0)
 
     def test_missing_column(self):
-        """A column that isn't there is refused with those that are."""
+        """A missing column is refused; the message lists the existing columns."""
         text = (
             r"^`groups` must name a column or a kind of copies: .*patient.*duplicates.*"
             r"near-duplicates.*\. Received: groups='patients'\.$"
@@ -446,7 +446,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT])
     def test_missing_values(self, missing):
-        """Rows of no group can't be placed, and their number is told."""
+        """Missing group values are refused, with their number."""
         table = table_of([[5, 5]] * 4)
         table["patient"] = table["patient"].astype(object)
         table.loc[[3, 7], "patient"] = missing

@@ -11,7 +11,7 @@ from cnnkit.data._splits.shares import class_counts
 
 
 def sizes_of_parts(total, first, second):
-    """Sizes of train, validation and test out of two drawn numbers."""
+    """Turn two drawn numbers into sizes of train, validation and test."""
     assume(total > 0)
     validation = first % (total + 1)
     test = second % (total - validation + 1)
@@ -38,7 +38,7 @@ def roundings(class_sizes, sizes, shares):
 
 
 def worth(counts, shares):
-    """Return what makes one table better than another: filled places, then remainders."""
+    """Return a key to compare tables: the empty cells, then the remainders."""
     empty = ((counts == 0) & (shares > 1e-9)).sum()
     up = counts > np.floor(shares + 1e-9)
     return (-int(empty), float((shares - np.floor(shares + 1e-9))[up].sum()))
@@ -84,7 +84,7 @@ class TestClassCounts:
         st.integers(0, 100),
     )
     def test_best_of_all_tables(self, class_sizes, first, second):
-        """Of all ways to round, none has fewer empty places, or as few and larger remainders."""
+        """No other rounding has fewer empty cells, or as few and larger remainders."""
         sizes = sizes_of_parts(sum(class_sizes), first, second)
         shares = np.outer(class_sizes, sizes) / sum(class_sizes)
 

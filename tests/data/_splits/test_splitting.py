@@ -36,7 +36,7 @@ class TestPartition:
     @settings(deadline=None, max_examples=40)  # a busy machine is no failure
     @given(class_sizes_drawn, fractions, fractions, st.booleans(), st.integers(0, 2**32))
     def test_disjoint_and_exhaustive(self, class_sizes, validation, test, stratify, seed):
-        """Every row stands in exactly one part, whatever the sizes."""
+        """Every row is in exactly one part, whatever the sizes."""
         table = table_of({f"class {code}": size for code, size in enumerate(class_sizes)})
         rows = len(table)
         assume(round(validation * rows) + round(test * rows) < rows)
@@ -100,7 +100,7 @@ class TestPartition:
         ]
 
     def test_further_columns_are_kept(self):
-        """A column of one's own comes along."""
+        """Additional columns are kept."""
         table = table_of({"a": 10}).assign(patient=range(10))
 
         split = split_table(table, random_state=0)
@@ -124,7 +124,7 @@ class TestPartition:
         assert [6, 2, 2] == [len(part) for part in split]
 
     def test_default_sizes(self):
-        """A fifth for validation, a fifth for test, of the whole."""
+        """By default, a fifth is for validation and a fifth for test."""
         split = split_table(table_of({"a": 50, "b": 50}), random_state=0)
 
         assert isinstance(split, Split)
@@ -220,7 +220,7 @@ class TestArrays:
     """split_arrays does the same for arrays."""
 
     def test_images_stay_with_their_targets(self, rng):
-        """Every image stands beside its own target in every part."""
+        """In every part, images keep their targets."""
         targets = rng.integers(0, 3, 90)
         images = np.arange(90)[:, None, None, None] * np.ones((1, 2, 2, 1), dtype=int)
 
@@ -299,7 +299,7 @@ class TestArrays:
 
 
 class TestErrors:
-    """What can't be split is refused with the rule, what was received, and what to do."""
+    """Impossible splits are refused with the rule, the received value, and advice."""
 
     def test_class_too_small(self):
         """A class that can't stand in every part is named, with its count."""
@@ -384,7 +384,7 @@ class TestErrors:
             split_table(table_of({"a": 10}), validation_size=validation, test_size=test)
 
     def test_one_left_to_train_on(self):
-        """One is enough, if somebody wants that."""
+        """One training image is enough."""
         split = split_table(table_of({"a": 3}), validation_size=1, test_size=1)
 
         assert [1, 1, 1] == list(map(len, split))
@@ -398,6 +398,6 @@ class TestErrors:
             split_table(table)
 
     def test_no_table(self):
-        """Something else than a table is refused by its type."""
+        """Anything but a table is refused, with its type."""
         with pytest.raises(ValueError, match=r"^`table` must be a DataFrame .*Received: list"):
             split_table(["a.png", "b.png"])

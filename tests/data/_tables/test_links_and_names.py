@@ -110,7 +110,7 @@ class TestOddLinks:
         assert ["cat/a.png"] == relative(table, root)
 
     def test_link_to_the_root_is_no_class(self, make_files):
-        """A folder that holds all classes is none of them."""
+        """A folder that contains all classes is not a class."""
         root = make_files("cat/a.png", "dog/b.png")
         (root / "loop").symlink_to(".", target_is_directory=True)
 

@@ -42,7 +42,7 @@ class TestListSplits:
             list_splits(root, class_names=["b"])
 
     def test_one_class_order(self, make_files):
-        """A class that is missing in one part still has its number there."""
+        """A class that is missing from one part keeps its number there."""
         root = make_files("train/a/1.png", "train/c/1.png", "val/c/1.png", "test/b/1.png")
 
         split = list_splits(root)

@@ -15,7 +15,7 @@ def relative(table, root):
 
 
 class TestFiles:
-    """Image files below the folder are listed, each once, in a stable order."""
+    """All image files below the folder are listed once, in a stable order."""
 
     def test_columns(self, make_folder):
         """The table has the three columns of the design, with their types."""
@@ -241,7 +241,7 @@ class TestClassNames:
 
 
 class TestErrors:
-    """What can't be listed is refused with the folder's name and advice."""
+    """Folders that can't be listed are refused with their name and advice."""
 
     def test_missing_folder(self, tmp_path):
         """A missing folder is a FileNotFoundError."""
@@ -303,7 +303,7 @@ class TestErrors:
             list_images(root, labels=re.compile("^(cat|dog)"))
 
     def test_expression_without_a_group(self, make_files):
-        """An expression without a group says nothing of the class, and is refused."""
+        """A regular expression without a group is refused."""
         root = make_files("cat.1.png")
 
         with pytest.raises(ValueError, match=r"`labels` must .*group.*Received: .*"):
