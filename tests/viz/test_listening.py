@@ -21,7 +21,7 @@ def image(rng) -> np.ndarray:
 
 
 def toy(end: str = "softmax", units: int = 3) -> keras.Model:
-    """Return a model of two maps, their means, and a dense layer, whose kernel gives all gradients."""
+    """Return a model of two maps, their means, and a dense layer; its kernel is all gradients."""
     inputs = keras.Input((SIZE, SIZE, 3))
     maps = layers.Conv2D(2, 1, use_bias=False, name="maps")(inputs)
     x = layers.GlobalAveragePooling2D()(maps)
@@ -191,7 +191,7 @@ class TestGradCam:
 
     @pytest.mark.parametrize("units", [1, 3])
     def test_logits_are_told_as_scores(self, units, image) -> None:
-        """They are not probabilities; for one unit, the negative is the score of the first class."""
+        """Logits are not probabilities; with one unit, the first class scores the negative."""
         model = toy("logits", units)
         outputs = model(image[None].astype("float32"))[0].numpy()
         scores = [-outputs[0], outputs[0]] if units == 1 else outputs
