@@ -97,12 +97,12 @@ MODULES = [info.name for info in pkgutil.walk_packages(cnnkit.__path__, "cnnkit.
 
 @pytest.mark.parametrize("package", PACKAGES, ids=SURFACE)
 def test_the_surface_is_pinned(package: types.ModuleType) -> None:
-    """A public name comes or goes only on purpose."""
+    """Public names are added or removed only on purpose."""
     assert SURFACE[package.__name__] == list(package.__all__)
 
 
 def test_the_fields_of_results_are_pinned() -> None:
-    """What functions return is public too."""
+    """The fields of returned tuples are public too."""
     assert ("train", "validation", "test") == Split._fields
     assert ("images", "targets", "class_names", "table", "skipped") == LoadedImages._fields
     assert ("loaded", "skipped", "unused") == LoadedWeights._fields
@@ -122,7 +122,7 @@ def test_no_public_name_is_also_a_submodule(package: types.ModuleType) -> None:
 
 @pytest.mark.parametrize("public", PUBLIC)
 def test_every_public_name_has_a_docstring(public: object) -> None:
-    """Functions, classes and exceptions say what they are for."""
+    """This holds for functions, classes and exceptions."""
     assert inspect.getdoc(public)
 
 
@@ -137,7 +137,7 @@ def test_arguments_in_the_docstring_are_those_of_the_signature(function) -> None
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_function_has_its_sections(function) -> None:
-    """A reader finds what comes back and an example that runs."""
+    """A docstring says what is returned and shows an example."""
     assert "\n    Returns:\n" in function.__doc__
     assert "\n    Example:\n        >>> " in function.__doc__
 
@@ -152,7 +152,7 @@ def test_every_parameter_has_a_type(function) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name: str) -> None:
-    """What docstrings show is what happens, with nothing but what the example imports."""
+    """Each example gives the output that it shows, and needs only its own imports."""
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module, globs={}, optionflags=doctest.NORMALIZE_WHITESPACE)
 
@@ -160,7 +160,7 @@ def test_examples_run(name: str) -> None:
 
 
 def test_the_example_of_every_function_is_run() -> None:
-    """The test above finds it, whatever wraps the function."""
+    """The test above finds it, even if the function is wrapped."""
     finder = doctest.DocTestFinder()
     found = {test.name for name in MODULES for test in finder.find(importlib.import_module(name))}
 
@@ -175,7 +175,7 @@ def test_directions_of_import_are_kept() -> None:
 
 
 HEAVY = {"tensorflow", "keras", "matplotlib", "pandas", "cv2", "albumentations", "PIL", "numpy"}
-# Statements run in this order in one process, and all that has been loaded by then.
+# Statements, run in this order in one process, and the packages loaded after each.
 LOADED = {
     "import cnnkit": set(),
     "import cnnkit.exceptions": set(),
@@ -187,7 +187,7 @@ LOADED = {
 
 @pytest.fixture(scope="module")
 def loaded_by() -> dict[str, set[str]]:
-    """Return the heavy packages that are loaded after each statement, in a fresh interpreter."""
+    """Return the heavy packages loaded after each statement, in a new interpreter."""
     told = "print(*{name.split('.')[0] for name in sys.modules})"
     program = "\n".join(["import sys", *(f"{statement}\n{told}" for statement in LOADED)])
     result = subprocess.run(
@@ -206,11 +206,11 @@ def test_importing_loads_only_what_is_needed(statement: str, loaded_by) -> None:
 
 
 def test_an_unknown_subpackage_is_an_attribute_error() -> None:
-    """The lazy package behaves as any other."""
+    """The lazy package behaves like any other."""
     with pytest.raises(AttributeError, match="module 'cnnkit' has no attribute 'train'"):
         _ = cnnkit.train
 
 
 def test_dir_lists_the_subpackages() -> None:
-    """Completion in a notebook shows them before they are loaded."""
+    """Completion in a notebook lists them before they are loaded."""
     assert {*SURFACE["cnnkit"], "__version__"} == set(dir(cnnkit))

@@ -1,4 +1,4 @@
-"""The promise of fine-tuning, on real images: ahead of a head alone after as many image passes."""
+"""On real images, fine-tuning beats training only the head for as many image passes."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ def digits(first: int, last: int) -> Arrays:
 
 @pytest.fixture(scope="module")
 def backbone() -> keras.Model:
-    """A network that has learned the digits 0 to 4."""
+    """Return a network that was trained on the digits 0 to 4."""
     keras.utils.set_random_seed(0)
     model = simple_cnn((16, 16, 1), 5, batch_norm=True, pooling="avg", mode="unit")
     model.compile(keras.optimizers.Adam(3e-3), loss="categorical_crossentropy")
@@ -33,7 +33,7 @@ def backbone() -> keras.Model:
 
 
 def accuracy(backbone: keras.Model, seed: int, head_epochs: int, epochs: int, rate: float) -> float:
-    """Learn 5 to 9 from few images and return the accuracy on those left over."""
+    """Train on a few images of 5 to 9 and return the accuracy on the others."""
     images, targets = digits(5, 9)
     train, validation, test = split_arrays(
         images,
@@ -61,7 +61,7 @@ def accuracy(backbone: keras.Model, seed: int, head_epochs: int, epochs: int, ra
 
 @pytest.mark.slow
 def test_fine_tuning_is_ahead_of_the_head_alone(backbone: keras.Model) -> None:
-    """By two points at least, in the mean of five seeds, whichever rate the head has."""
+    """The gain is two points or more, in the mean of five seeds, for both rates of the head."""
     seeds = range(5)
     passes = HEAD_EPOCHS + EPOCHS
     head_only = {

@@ -1,4 +1,4 @@
-"""The page for people who come from course notes: its right column works, from top to bottom."""
+"""The right column of the page on course notes works, from top to bottom."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ PARTS = [
 
 
 def write_digits(folder: Path, name: str, images: np.ndarray) -> None:
-    """Write digits as photos of a size that all networks take."""
+    """Write digits as images of a size that all networks accept."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(images):
         pixels = Image.fromarray((image * (255 / 16)).round().astype(np.uint8))
@@ -34,7 +34,7 @@ def write_digits(folder: Path, name: str, images: np.ndarray) -> None:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
-    """What the notes' projects have: a photo, folders of animals and of pets, an archive."""
+    """Write the files of such a project: a photo, folders of animals and pets, an archive."""
     monkeypatch.chdir(tmp_path)
     Image.fromarray(load_sample_image("china.jpg")).save("photo.jpg")
     digits, targets = load_digits(n_class=3, return_X_y=True)
@@ -51,7 +51,7 @@ def project(tmp_path, monkeypatch) -> Path:
 
 
 def test_the_table_is_found() -> None:
-    """It has not moved away from this test, and each row has its three cells."""
+    """The table is still where this test looks for it, and each row has three cells."""
     rows = [line for line in TEXT.splitlines() if line.startswith("| ")]
     heads = [line for line in rows if line == "| in the notes | today | instead |"]
 
@@ -70,10 +70,10 @@ def untraced():
 @pytest.mark.usefixtures("untraced")
 # TensorFlow warns that functions of datasets are traced all the same.
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
-# Keras's ImageDataGenerator imports from a place that SciPy will drop.
+# Keras's ImageDataGenerator imports from a module that SciPy will remove.
 @pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
 def test_every_row_runs(project, monkeypatch) -> None:
-    """In the order of the page, as one project."""
+    """The rows run in the order of the page, as one project."""
     words = {str(number): (f"n{number:08}", f"class {number}") for number in range(1000)}
     keras_names = sys.modules[decode_predictions.__module__]
     monkeypatch.setattr(keras_names, "CLASS_INDEX", words)  # Keras would download them

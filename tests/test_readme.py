@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""The code of the README works."""
 
 import runpy
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_the_code_of_the_readme_runs() -> None:
-    """A reader can paste the example and gets a table of predictions."""
+    """A reader can copy the example and gets a table of predictions."""
     blocks = runpy.run_path(str(ROOT / "docs" / "run_code_blocks.py"))
 
     assert "predictions = predict_images(model, split.test)" in blocks["code_of"](

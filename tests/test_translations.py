@@ -14,7 +14,7 @@ ROWS = re.findall(r"^\| `(A\..+?)` \| `(A\..+?)`", PAGE.read_text(encoding="utf-
 
 
 def made(call):
-    """Return the transform that a call makes, and what it warns of."""
+    """Return the transform that a call creates, and its warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         transform = eval(call, {"A": A, "cv2": cv2})
@@ -22,7 +22,7 @@ def made(call):
 
 
 def test_table_is_found():
-    """The table has not moved away from this test."""
+    """The table is still where this test looks for it."""
     assert len(ROWS) > 20
 
 
@@ -31,7 +31,7 @@ def new_of(name):
 
 
 def test_noise_is_that_of_pixels():
-    """All channels alike, as before, and not one color for the whole picture."""
+    """The noise is the same in all channels, as before, and differs between pixels."""
     noise = new_of("IAAAdditiveGaussianNoise")
     noise.p = 1
     image = noise(image=np.full((99, 99, 3), 100, dtype="uint8"))["image"]
@@ -41,7 +41,7 @@ def test_noise_is_that_of_pixels():
 
 
 def test_nothing_black_comes_in():
-    """What is moved in from outside is the picture, mirrored."""
+    """Areas from outside the image are filled with the mirrored image."""
     transform = new_of("ShiftScaleRotate")
     transform.p = 1
 
@@ -50,7 +50,7 @@ def test_nothing_black_comes_in():
 
 @pytest.mark.parametrize(("old", "new"), ROWS, ids=[old for old, _ in ROWS])
 def test_row(old, new, rng):
-    """The old call fails or warns; the new one does neither, and works."""
+    """The old call fails or warns; the new one does neither."""
     image = rng.integers(0, 256, (300, 300, 3), dtype="uint8")
 
     try:

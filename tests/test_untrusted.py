@@ -1,4 +1,4 @@
-"""Files from anywhere are data: none of them runs code, or makes us touch what lies outside."""
+"""Untrusted files are only data: none runs code or gives access to other folders."""
 
 import re
 import ast
@@ -20,7 +20,7 @@ SOURCES = sorted(Path(cnnkit.__file__).parent.rglob("*.py"))
 
 
 class Payload:
-    """What runs code when it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -31,7 +31,7 @@ class Payload:
 
 @pytest.fixture
 def victim(tmp_path):
-    """A file that only exists if code from a file was run."""
+    """Return a path that exists only if code from a file was run."""
     return tmp_path / "victim"
 
 
@@ -41,7 +41,7 @@ def model():
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_no_call_that_runs_data(source):
-    """Neither `eval` and `exec` nor pickle, and what could unpickle is told not to."""
+    """There is no `eval`, `exec` or pickle, and functions that could unpickle must not."""
     calls = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Call)]
     for call in calls:
         name = ast.unparse(call.func)
@@ -55,7 +55,7 @@ def test_no_call_that_runs_data(source):
 
 
 def test_the_payload_works(victim):
-    """Or the other tests show nothing."""
+    """Otherwise, the other tests would prove nothing."""
     pickle.loads(pickle.dumps(Payload(victim)))
 
     assert victim.exists()
@@ -123,7 +123,7 @@ class TestJournal:
         ],
     )
     def test_leads_outside(self, photos, phase, moves):
-        """Whatever it says, nothing outside is moved, nor from one folder to another."""
+        """It can't move files outside, nor from one folder to another."""
         root = str(photos.parent)
         told = [[name.replace("{root}", root) for name in move] for move in moves]
         journal = photos / ".cnnkit-moves.json"
@@ -147,7 +147,7 @@ class TestJournal:
         ["", "[]", "{}", '{"phase": "in"}', '{"phase": "up", "moves": []}', '{"moves": 1}'],
     )
     def test_is_none(self, photos, content):
-        """Something else of that name is told by it."""
+        """The error names another file of that name."""
         (photos / ".cnnkit-moves.json").write_text(content)
 
         with pytest.raises(ValueError, match=r"cnnkit-moves\.json"):

@@ -1,4 +1,4 @@
-"""What `show_augmentations` shows, read back from matplotlib."""
+"""The draws of `show_augmentations`, read from matplotlib."""
 
 import albumentations
 import keras
@@ -57,7 +57,7 @@ def test_there_are_as_many_draws_as_asked_for(image, expected, options):
 
 
 def test_draws_are_numbered(image):
-    """The titles tell the original from the draws."""
+    """The titles distinguish the original and the draws."""
     axes = show_augmentations(image, albumentations.HorizontalFlip(), draws=2)
 
     assert ["original", "draw 1", "draw 2"] == [ax.get_title() for ax in axes]
@@ -72,7 +72,7 @@ def test_seeded_draws_repeat(photo):
 
 
 def test_seeded_draws_repeat_whatever_was_drawn_before(photo):
-    """A transform that has been used draws as a fresh one does."""
+    """A transform that has been used gives the same draws as a new one."""
     transform = albumentations.Compose([albumentations.HorizontalFlip(), random_crop()])
     first = shown(show_augmentations(photo, transform, draws=3, seed=3))
     transform(image=photo)
@@ -92,7 +92,7 @@ def test_draws_differ(photo, seed):
 
 
 def test_other_seeds_draw_otherwise(photo):
-    """Draws of one seed are not those of another."""
+    """Two seeds give different draws."""
     first, second = (
         {
             draw.tobytes()
@@ -105,7 +105,7 @@ def test_other_seeds_draw_otherwise(photo):
 
 
 def test_flips_of_a_seeded_compose_are_independent(image):
-    """Two flips come singly as well as together, unlike with albumentations' own seeds."""
+    """Two flips occur separately and together, unlike with albumentations' own seeds."""
     transform = albumentations.Compose(
         [albumentations.HorizontalFlip(p=0.5), albumentations.VerticalFlip(p=0.5)]
     )
@@ -191,7 +191,7 @@ def test_other_types_are_not_augmented(image, dtype):
 
 
 def test_scaled_images_are_not_augmented(image):
-    """A scaled image is refused, without advice that can't be followed here."""
+    """A scaled image is rejected."""
     with pytest.raises(ValueError, match=r"^`image` must be one image .*uint8 in 0\.\.255"):
         show_augmentations(scale(image, "unit"), albumentations.HorizontalFlip())
 
@@ -206,7 +206,7 @@ def test_no_draws_are_an_error(image, draws):
 
 
 def test_fractions_of_draws_are_errors(image):
-    """Draws are counted."""
+    """The number of draws must be a whole number."""
     message = r"^`draws` must be a whole number\. Received: draws=2\.5\.$"
 
     with pytest.raises(TypeError, match=message):
@@ -214,7 +214,7 @@ def test_fractions_of_draws_are_errors(image):
 
 
 def test_a_batch_is_not_augmented_as_one_image(batch):
-    """Its rows would be taken for pixels."""
+    """A batch would be mistaken for an image."""
     with pytest.raises(ValueError, match=r"`image` must be one image .*of shape \(5, "):
         show_augmentations(batch, np.fliplr)
 
@@ -235,7 +235,7 @@ def test_transforms_that_give_no_pixels_are_errors(image, transform, message):
 
 
 def test_keras_layers_take_other_sizes_after_they_were_shown(image):
-    """A Sequential would be built for the size of the photo."""
+    """Otherwise, the Sequential would be built for the size of the photo."""
     layers = keras.Sequential([keras.layers.RandomFlip(seed=1), keras.layers.RandomRotation(0.1)])
     drawn = show_augmentations(image, layers, draws=2)
 

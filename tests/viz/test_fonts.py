@@ -15,7 +15,7 @@ IMAGE = np.zeros((8, 8, 3), dtype=np.uint8)
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Each test warns for itself."""
+    """Reset the warning for each test."""
     _fonts._warned.clear()
     _fonts._font_with.cache_clear()
 
@@ -59,7 +59,7 @@ def test_a_letter_that_no_font_has_is_told_once(monkeypatch) -> None:
 
 
 def test_the_warning_names_the_line_that_drew(monkeypatch) -> None:
-    """Not one inside the library."""
+    """It is not a line of the library."""
     monkeypatch.setattr(_fonts, "_font_with", lambda _letters: None)
     with pytest.warns(UserWarning, match="No installed font") as caught:
         show_images([IMAGE], ["옷"])

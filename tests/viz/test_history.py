@@ -1,4 +1,4 @@
-"""What `plot_history` draws, read back from matplotlib."""
+"""The output of `plot_history`, read from matplotlib."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -62,7 +62,7 @@ def test_loss_alone_is_one_panel():
 
 
 def test_loss_comes_first():
-    """The loss is the first panel wherever it stands in the history."""
+    """The loss is the first panel, wherever it is in the history."""
     axes = plot_history({"accuracy": [0.5], "loss": [1.0]})
 
     assert ["loss", "accuracy"] == [ax.get_ylabel() for ax in axes]
@@ -92,7 +92,7 @@ def test_curves_are_those_of_the_history(panel, metric):
 
 
 def test_without_validation_there_is_one_curve():
-    """Where nothing was validated only training is drawn, and no best epoch."""
+    """Without validation, only the training curve is drawn, and no best epoch."""
     (ax,) = plot_history({"loss": [1.0, 0.5]})
 
     assert ["train"] == [line.get_label() for line in ax.lines]
@@ -122,21 +122,21 @@ def test_axis_of_epochs_is_named():
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 12, 150])
 def test_ticks_are_whole_epochs(epochs):
-    """No tick stands between two epochs."""
+    """There is no tick between two epochs."""
     ticks = plot_history({"loss": [1.0] * epochs})[0].get_xticks()
 
     assert [] == [tick for tick in ticks if tick != round(tick)]
 
 
 def test_single_epoch_is_visible():
-    """After one epoch there is no line yet, but a point."""
+    """After one epoch there is a point but no line yet."""
     (line,) = plot_history({"loss": [1.0]})[0].lines
 
     assert line.get_marker() not in ("None", "", " ", None)
 
 
 def test_best_loss_is_the_least():
-    """The mark stands at the least validation loss."""
+    """The mark is at the lowest validation loss."""
     assert (2, 0.9, "best: 0.9 (epoch 2)") == best(plot_history(HISTORY)[0])
 
 
@@ -145,7 +145,7 @@ def test_best_loss_is_the_least():
     ["accuracy", "acc", "sparse_categorical_accuracy", "auc", "precision", "recall", "f1_score"],
 )
 def test_best_score_is_the_greatest(metric):
-    """The mark stands at the greatest validation score where more is better."""
+    """The mark is at the highest validation score if higher is better."""
     history = {metric: [0.1, 0.2, 0.3], f"val_{metric}": [0.5, 0.75, 0.25]}
 
     assert (2, 0.75, "best: 0.75 (epoch 2)") == best(plot_history(history)[0])
@@ -153,7 +153,7 @@ def test_best_score_is_the_greatest(metric):
 
 @pytest.mark.parametrize("metric", ["loss", "mae", "mean_squared_error"])
 def test_best_error_is_the_least(metric):
-    """The mark stands at the least validation error where less is better."""
+    """The mark is at the lowest validation error if lower is better."""
     history = {metric: [0.1, 0.2, 0.3], f"val_{metric}": [0.5, 0.75, 0.25]}
 
     assert (3, 0.25, "best: 0.25 (epoch 3)") == best(plot_history(history)[0])
@@ -167,7 +167,7 @@ def test_first_of_equal_epochs_is_the_best():
 
 
 def test_history_objects_are_taken():
-    """What `fit` returns is drawn as its dict is."""
+    """The return value of `fit` is drawn like its dict."""
     ax = plot_history(FakeHistory(HISTORY))[0]
 
     assert HISTORY["loss"] == curve(ax, "train")[1]
@@ -185,7 +185,7 @@ def test_history_of_keras_is_taken():
 
 @pytest.mark.parametrize("container", [list, tuple])
 def test_several_histories_are_joined(container):
-    """Epochs of a later history go on counting where the one before ended."""
+    """The epochs of a later history continue the count of the one before."""
     later = {name: values[:2] for name, values in HISTORY.items()}
     ax = plot_history(container([FakeHistory(HISTORY), later]))[0]
 
@@ -193,21 +193,21 @@ def test_several_histories_are_joined(container):
 
 
 def test_boundaries_of_several_histories():
-    """A line stands between the last epoch of a history and the first of the next."""
+    """A line is drawn between the last epoch of a history and the first of the next."""
     parts = [{"loss": [1.0] * epochs, "accuracy": [0.5] * epochs} for epochs in (4, 2, 3)]
 
     assert [[4.5, 6.5]] * 2 == [boundaries(ax) for ax in plot_history(parts)]
 
 
 def test_boundaries_of_several_histories_are_numbered():
-    """Each part bears its number where it begins."""
+    """Each part has its number where it begins."""
     ax = plot_history([{"loss": [1.0] * epochs} for epochs in (4, 2, 3)])[0]
 
     assert [(0, "part 1"), (4.5, "part 2"), (6.5, "part 3")] == notes(ax)
 
 
 def test_boundaries_of_stages():
-    """A line stands where the history's stage changes, with the name of the new one."""
+    """A line is drawn where the stage changes, with the name of the new stage."""
     history = {"loss": [3, 2, 1, 1, 1], "stage": ["head", "head", "all", "all", "all"]}
     (ax,) = plot_history(history)
 
@@ -229,7 +229,7 @@ def test_one_history_has_no_boundaries():
 
 
 def test_missing_metric_of_a_part_leaves_a_gap():
-    """Where a history lacks a metric of the others its epochs stay empty."""
+    """If a history lacks a metric of the others, its epochs stay empty."""
     ax = plot_history([{"loss": [3.0, 2.0]}, {"loss": [1.0], "val_loss": [1.5]}])[0]
 
     assert [[3], [1.5]] == curve(ax, "validation")
@@ -260,7 +260,7 @@ def test_given_axes_are_used():
 
 
 def test_given_axes_can_be_one():
-    """For one metric a single panel will do."""
+    """For one metric, a single panel is enough."""
     _, given = plt.subplots()
 
     assert [given] == list(plot_history({"loss": [1.0]}, axes=given))
@@ -311,7 +311,7 @@ def test_too_few_axes_are_an_error():
 
 
 def test_unknown_metrics_are_an_error():
-    """The error names the metrics that there are, and those that are not."""
+    """The error names the known and the unknown metrics."""
     message = r"^`metrics` must be a list of names among loss, accuracy\. Received: .*'f1'\]\.$"
 
     with pytest.raises(ValueError, match=message):
@@ -320,7 +320,7 @@ def test_unknown_metrics_are_an_error():
 
 @pytest.mark.parametrize("history", [{}, None, 3, "loss", FakeHistory({}), [None], [[1, 2]]])
 def test_other_things_are_no_history(history):
-    """What holds no curves is an error that says what would."""
+    """Objects without curves raise an error that names what is accepted."""
     message = r"^`history` must be what `fit` returns, .* with at least one epoch\. Received: "
 
     with pytest.raises(ValueError, match=message):
@@ -333,19 +333,19 @@ def test_other_things_are_no_history(history):
     ids=["no parts", "learning rate only", "validation only", "no epochs"],
 )
 def test_nothing_to_plot_is_an_error(history):
-    """A history without a metric or without epochs is an error in words."""
+    """A history without a metric or without epochs raises a clear error."""
     with pytest.raises(ValueError, match=r"`history` must|`metrics` must be a list of names among"):
         plot_history(history)
 
 
 def test_no_metrics_to_plot_are_an_error():
-    """An empty choice of metrics is an error in words."""
+    """An empty list of metrics raises a clear error."""
     with pytest.raises(ValueError, match="`metrics`"):
         plot_history(HISTORY, metrics=[])
 
 
 def test_validation_in_some_epochs_only_is_drawn():
-    """With `fit(validation_freq=2)` validation has fewer values than training, all are drawn."""
+    """With `fit(validation_freq=2)`, validation has fewer values; all of them are drawn."""
     ax = plot_history({"loss": [4.0, 3.0, 2.0, 1.0], "val_loss": [3.5, 1.5]})[0]
     drawn = [value for value in curve(ax, "validation")[1] if not np.isnan(value)]
 
@@ -353,13 +353,13 @@ def test_validation_in_some_epochs_only_is_drawn():
 
 
 class Resumed(FakeHistory):
-    """A history of `fit` that went on with its fourth epoch."""
+    """Return a history of `fit` that continued with its fourth epoch."""
 
     epoch = (3, 4, 5, 6)
 
 
 def test_a_resumed_run_keeps_the_numbers_of_its_epochs():
-    """As in the log of `fit`: points, best epoch, and the boundary of stages."""
+    """Points, best epoch, and stages have the numbers of the log of `fit`."""
     history = HISTORY | {"stage": ["head", "head", "all", "all"]}
     ax = plot_history(Resumed(history))[0]
 
@@ -370,7 +370,7 @@ def test_a_resumed_run_keeps_the_numbers_of_its_epochs():
 
 
 def test_runs_that_begin_anew_are_numbered_through():
-    """Two calls of `fit` count from 0 each."""
+    """Each call of `fit` counts from 0."""
     first, second = FakeHistory(HISTORY), FakeHistory(HISTORY)
     first.epoch = second.epoch = (0, 1, 2, 3)
     ax = plot_history([first, second])[0]
@@ -380,7 +380,7 @@ def test_runs_that_begin_anew_are_numbered_through():
 
 @pytest.mark.parametrize("lost", [float("nan"), float("inf")])
 def test_a_loss_that_left_all_bounds_is_told(lost):
-    """Not hidden as if training had ended before."""
+    """The curve doesn't look as if training had ended before."""
     (ax,) = plot_history({"loss": [1.0, lost, lost], "val_loss": [1.0, 2.0, lost]})
 
     assert "train, not finite from epoch 2 on" == ax.lines[0].get_label()
@@ -388,14 +388,14 @@ def test_a_loss_that_left_all_bounds_is_told(lost):
 
 
 def test_no_infinite_value_is_the_best():
-    """However high it is."""
+    """An infinite score is never marked as the best."""
     (ax,) = plot_history({"score": [0.1, 0.2], "val_score": [0.3, float("inf")]}, metrics=["score"])
 
     assert "best: 0.3 (epoch 1)" in [line.get_label() for line in ax.lines]
 
 
 def test_a_metric_that_a_stage_did_not_log_has_not_left_any_bounds():
-    """It is just not there."""
+    """The label of the training curve has no note."""
     parts = [{"loss": [1.0], "accuracy": [0.5]}, {"loss": [0.9]}]
 
     assert "train" == plot_history(parts, metrics=["accuracy"])[0].lines[0].get_label()

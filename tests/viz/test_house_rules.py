@@ -1,4 +1,4 @@
-"""What every function of `cnnkit.viz` keeps to, whatever it draws."""
+"""Rules that all functions of `cnnkit.viz` follow."""
 
 from collections.abc import Callable
 from functools import cache
@@ -86,13 +86,13 @@ def files(make_folder) -> None:
 
 
 def test_no_function_is_left_out() -> None:
-    """What is public is tested here."""
+    """All public functions are tested here."""
     assert set(viz.__all__) == set(CALLS)
 
 
 @every_function
 def test_one_figure_is_made_and_no_setting_changed(draw) -> None:
-    """Panels are returned as an array of Axes, which the figure has room for."""
+    """Panels are returned as an array of Axes, in one figure with a constrained layout."""
     before = mpl.rcParams.copy()
     drawn = draw()
 
@@ -105,7 +105,7 @@ def test_one_figure_is_made_and_no_setting_changed(draw) -> None:
 
 @every_function
 def test_given_axes_are_drawn_on_and_no_figure_is_made(draw) -> None:
-    """They may be more than are needed."""
+    """There may be more panels than are needed."""
     count = len(draw())
     plt.close("all")
     figure, given = plt.subplots(1, count + 1)
@@ -119,7 +119,7 @@ def test_given_axes_are_drawn_on_and_no_figure_is_made(draw) -> None:
 
 @pytest.mark.parametrize("fail", [b for _, b in CALLS.values()], ids=CALLS)
 def test_a_failed_call_leaves_no_figure(fail) -> None:
-    """In a notebook an empty one would be shown."""
+    """In a notebook, an empty figure would be shown."""
     with pytest.raises((ValueError, TypeError, OSError)):
         fail()
 
@@ -165,12 +165,12 @@ def linear(color: str) -> np.ndarray:
 @pytest.mark.parametrize("pair", TOGETHER)
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_colors_side_by_side_are_told_apart_by_the_color_blind(pair, deficiency) -> None:
-    """A difference of 2 is seen by trained eyes; these are 20 and more apart."""
+    """Trained eyes see a difference of 2; these colors differ by 20 or more."""
     seen = [lab(np.array(DEFICIENCIES[deficiency]) @ linear(color)) for color in pair]
 
     assert np.linalg.norm(seen[0] - seen[1]) >= 20
 
 
 def test_the_colors_differ() -> None:
-    """No two names stand for one color."""
+    """All names are different colors."""
     assert all(one != other for one, other in combinations((BLUE, ORANGE, GREEN, RED), 2))

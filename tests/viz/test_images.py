@@ -1,4 +1,4 @@
-"""What the grids of `show_images` show, read back from matplotlib."""
+"""The grids of `show_images`, read from matplotlib."""
 
 import warnings
 
@@ -61,7 +61,7 @@ def test_paths_are_read(tmp_path, batch, as_string):
 
 
 def test_paths_and_arrays_may_be_mixed(tmp_path, batch):
-    """Files and arrays may stand side by side, also where a mode is given for the arrays."""
+    """Files and arrays may be mixed, even with a mode for the arrays."""
     path = tmp_path / "image.png"
     Image.fromarray(batch[0]).save(path)
     axes = show_images([path, scale(batch[1], "tf")], mode="tf")
@@ -78,7 +78,7 @@ def test_scaling_is_undone(batch, mode):
 
 
 def test_scaling_of_a_batch_is_undone(batch):
-    """As that of a list is."""
+    """A batch is unscaled like a list."""
     np.testing.assert_array_equal(batch, shown(show_images(scale(batch, "torch"), mode="torch")))
 
 
@@ -89,7 +89,7 @@ def test_other_types_in_0_to_255_are_shown_as_they_are(batch, dtype):
 
 
 def test_fractions_are_rounded():
-    """Fractions go to the nearest whole number, as in `unscale`."""
+    """Fractions are rounded to the nearest whole number, as in `unscale`."""
     axes = show_images([np.full((2, 2, 3), 41.6)])
 
     np.testing.assert_array_equal(np.full((2, 2, 3), 42), pixels(axes[0]))
@@ -129,7 +129,7 @@ def test_grayscale_is_gray_and_not_stretched(rng):
 
 
 def test_titles_are_shown(batch):
-    """Each image has its title, whatever can be written."""
+    """Each image has its title, which may be any object."""
     axes = show_images(batch[:3], titles=["cat", 7, None])
 
     assert ["cat", "7", "None"] == [ax.get_title() for ax in axes]
@@ -156,7 +156,7 @@ def test_frames_are_off(batch):
 
 
 def test_of_many_images_the_first_64_are_shown():
-    """Eight in a row; more can't be told apart, and a note says how many there are."""
+    """There are eight per row, and a note gives the number of images."""
     axes = show_images(np.zeros((65, 2, 2, 3), np.uint8))
 
     assert 64 == len(axes)
@@ -202,7 +202,7 @@ def test_no_images_are_an_error():
 
 @pytest.mark.parametrize("titles", [[], ["a"], ["a"] * 6, "abcde"])
 def test_other_numbers_of_titles_are_errors(batch, titles):
-    """The titles must be as many as the images."""
+    """There must be one title per image."""
     message = r"^`titles` must be a list .* each image\. Received: 5 images and titles="
 
     with pytest.raises(ValueError, match=message):
@@ -222,13 +222,13 @@ def test_scaled_images_without_a_mode_are_errors(batch, mode):
 
 
 def test_wide_integers_are_errors(batch):
-    """Pixels of 16 bits are not cut off at 255."""
+    """16-bit pixels are not clipped at 255."""
     with pytest.raises(ValueError, match=r"Received: values from .* to 6\d{4}\. Divide 16-b"):
         show_images(batch.astype(np.uint16) * 257)
 
 
 def test_unknown_mode_is_an_error(batch):
-    """A mistyped mode is answered with all modes."""
+    """The error lists all modes."""
     with pytest.raises(ValueError, match=r"`mode` must be one of 'tf', .* Received: mode='tff'\."):
         show_images(batch, mode="tff")
 
@@ -265,7 +265,7 @@ def test_given_axes_can_be_a_grid(batch):
 
 
 def test_given_axes_can_be_one(batch):
-    """For one image a single panel will do."""
+    """For one image, a single panel is enough."""
     _, given = plt.subplots()
 
     assert [given] == list(show_images(batch[:1], axes=given))
@@ -282,20 +282,20 @@ def test_a_table_is_refused():
 @pytest.mark.parametrize("factor", [2, -2])
 @pytest.mark.parametrize("mode", ["tf", "torch", "caffe", "unit"])
 def test_raw_pixels_with_a_mode_are_errors(batch, mode, factor):
-    """They would all be white, or black."""
+    """They would all be white or black."""
     with pytest.raises(ValueError, match=rf"`images` must be floats in .*mode='{mode}'.*Leave out"):
         show_images(batch.astype("float32") * factor, mode=mode)
 
 
 def test_values_a_little_beyond_the_mode_are_clipped(batch):
-    """As an augmentation after scaling gives them."""
+    """An augmentation after scaling may give such values."""
     drawn = show_images(scale(batch, "tf") * 1.2, mode="tf")
 
     assert 255 == max(ax.images[0].get_array().max() for ax in drawn)
 
 
 def test_a_mask_is_black_and_white(batch):
-    """Booleans are no pixels of 0 and 1."""
+    """Booleans are not pixels of 0 and 1."""
     mask = batch[0, ..., 0] > 100
     drawn = show_images([mask])
 
@@ -324,7 +324,7 @@ def test_whole_numbers_with_a_mode_are_errors(batch, mode):
 
 
 class Dataset(list):
-    """What looks like a `tf.data.Dataset`."""
+    """An object that looks like a `tf.data.Dataset`."""
 
     element_spec = None
 
@@ -343,13 +343,13 @@ class Dataset(list):
     ],
 )
 def test_what_is_no_image_is_an_error(given, message):
-    """It says what came, and what to pass."""
+    """The error names what was received and what to pass."""
     with pytest.raises(ValueError, match=rf"^`images` must be .*{message}"):
         show_images(given)
 
 
 def test_dollar_signs_are_no_mathematics(batch):
-    """A price stays a price."""
+    """Text between dollar signs is not a formula."""
     (ax,) = show_images(batch[:1], ["$5 to $10"])
 
     assert not ax.title.get_parse_math()

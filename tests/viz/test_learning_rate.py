@@ -1,4 +1,4 @@
-"""What `plot_learning_rate` draws, read back from matplotlib."""
+"""The output of `plot_learning_rate`, read from matplotlib."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +11,7 @@ SCAN = LearningRateScan(np.geomspace(1e-4, 1e-1, 4), np.array([2.3, 1.8, 0.9, 3.
 
 
 def test_losses_are_drawn_over_rates_on_a_logarithmic_axis():
-    """The points are the scan's."""
+    """The points are those of the scan."""
     (ax,) = plot_learning_rate(SCAN)
     rates, losses = ax.lines[0].get_data()
 
@@ -22,7 +22,7 @@ def test_losses_are_drawn_over_rates_on_a_logarithmic_axis():
 
 
 def test_the_suggestion_is_marked_and_named():
-    """A line stands at the suggested rate, and the legend says it."""
+    """A line marks the suggested rate, and the legend names it."""
     (ax,) = plot_learning_rate(SCAN)
 
     assert [1e-2, 1e-2] == list(ax.lines[1].get_xdata())

@@ -1,4 +1,4 @@
-"""Maps and heat, held to gradients worked out by hand and to the model's own outputs."""
+"""Feature maps and heat maps, compared with gradients by hand and with the model's outputs."""
 
 import keras
 import matplotlib.pyplot as plt
@@ -21,7 +21,7 @@ def image(rng) -> np.ndarray:
 
 
 def toy(end: str = "softmax", units: int = 3) -> keras.Model:
-    """Two maps of the image, their means, and a dense layer: all gradients are its kernel."""
+    """Return a model of two maps, their means, and a dense layer; its kernel is all gradients."""
     inputs = keras.Input((SIZE, SIZE, 3))
     maps = layers.Conv2D(2, 1, use_bias=False, name="maps")(inputs)
     x = layers.GlobalAveragePooling2D()(maps)
@@ -44,7 +44,7 @@ def toy(end: str = "softmax", units: int = 3) -> keras.Model:
 
 
 def heat_by_hand(model: keras.Model, image: np.ndarray, number: int, sign: int = 1) -> np.ndarray:
-    """Grad-CAM of a toy: the mean passes a 64th of the kernel's column to every place."""
+    """Return the Grad-CAM of a toy: each position gets a 64th of the kernel's column."""
     maps = image.astype("float64") @ model.get_layer("maps").get_weights()[0][0, 0]
     column = sign * model.get_layer("scores").get_weights()[0][:, number]
     heat = np.maximum(maps @ (column / SIZE**2), 0)
@@ -52,12 +52,12 @@ def heat_by_hand(model: keras.Model, image: np.ndarray, number: int, sign: int =
 
 
 class TestGradCam:
-    """Heat of a class."""
+    """Heat maps of a class."""
 
     @pytest.mark.parametrize("end", ["softmax", "activation", "dense", "logits", "operation"])
     @pytest.mark.parametrize("target", [0, 1, 2])
     def test_the_heat_is_that_worked_out_by_hand(self, end, target, image) -> None:
-        """From the score in front of the softmax, whatever makes the softmax."""
+        """It comes from the score before the softmax, however the softmax is computed."""
         model = toy(end)
         drawn = show_grad_cam(model, image, target=target)
         expected = heat_by_hand(model, image, target)
@@ -68,7 +68,7 @@ class TestGradCam:
 
     @pytest.mark.parametrize("target", [0, 1])
     def test_one_sigmoid_unit_speaks_for_the_second_class(self, target, image) -> None:
-        """And its opposite for the first."""
+        """Its negative is the score of the first class."""
         model = toy("dense", units=1)
         drawn = show_grad_cam(model, image, target=target)
         expected = heat_by_hand(model, image, 0, sign=2 * target - 1)
@@ -76,7 +76,7 @@ class TestGradCam:
         np.testing.assert_allclose(drawn[1].images[1].get_array(), expected, atol=1e-5)
 
     def test_the_predicted_class_is_shown_by_default(self, image) -> None:
-        """With its probability."""
+        """The title gives its probability."""
         model = toy()
         probabilities = model.predict(image[None].astype("float32"), verbose=0)[0]
         drawn = show_grad_cam(model, image)
@@ -85,7 +85,7 @@ class TestGradCam:
         assert f"class {number}: {probabilities[number]:.2f}" == drawn[1].get_title()
 
     def test_a_model_inside_is_looked_into(self, image) -> None:
-        """The same layers, flat or nested, give the same heat."""
+        """The same layers give the same heat map, flat or nested."""
         flat = toy("dense")
         inner = keras.Model(flat.input, flat.get_layer("maps").output, name="inner")
         inputs = keras.Input((SIZE, SIZE, 3))
@@ -104,7 +104,7 @@ class TestGradCam:
         )
 
     def test_the_last_maps_are_looked_at_by_default(self, image) -> None:
-        """Those that the scores are made of."""
+        """These are the maps that the scores are computed from."""
         model = simple_cnn((SIZE, SIZE, 3), 2, filters=(4, 5), mode="unit")
         shapes = [
             show_grad_cam(model, image, **options)[1].images[1].get_array().shape
@@ -114,7 +114,7 @@ class TestGradCam:
         assert [(2, 2), (2, 2), (8, 8)] == shapes
 
     def test_the_model_is_left_as_it_was(self, image) -> None:
-        """Its outputs are the same bits, and it can be saved."""
+        """Its outputs, attributes, and activation are unchanged."""
         model = toy("dense")
         batch = image[None].astype("float32")
         before = model.predict(batch, verbose=0)
@@ -126,7 +126,7 @@ class TestGradCam:
         assert keras.activations.softmax is model.layers[-1].activation
 
     def test_class_names_that_the_model_keeps_may_be_asked_for(self, image) -> None:
-        """And they stand in the title."""
+        """Their names are in the title."""
         backbone = simple_cnn((SIZE, SIZE, 3), 2, filters=(4,), include_top=False)
         model = build_classifier(backbone, ["hat", "shoe"], mode="tf")
         drawn = show_grad_cam(model, image, target="shoe")
@@ -136,7 +136,7 @@ class TestGradCam:
             show_grad_cam(model, image, target="boot")
 
     def test_a_file_is_seen_upright_in_its_own_proportions(self, tmp_path) -> None:
-        """EXIF says that the picture is turned; the heat is stretched over all of it."""
+        """EXIF rotates the picture, and the heat map is stretched over all of it."""
         pixels = np.zeros((32, 64, 3), dtype=np.uint8)
         pixels[:, :32] = 200  # left, and above once it is upright
         exif = Image.Exif()
@@ -155,7 +155,7 @@ class TestGradCam:
         )
 
     def test_another_backend_is_refused_by_its_name(self, image, monkeypatch) -> None:
-        """The gradient is TensorFlow's."""
+        """The gradient needs TensorFlow."""
         monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
         with pytest.raises(NotImplementedError, match=r"needs Keras on TensorFlow.*the backend 'j"):
             show_grad_cam(toy(), image)
@@ -167,13 +167,13 @@ class TestGradCam:
             show_grad_cam(toy(), image, target=target)
 
     def test_a_model_that_tells_no_classes_is_refused(self, image) -> None:
-        """A backbone, or a network that tells each pixel's class."""
+        """Examples are a backbone and a network that classifies each pixel."""
         backbone = simple_cnn((SIZE, SIZE, 3), 2, filters=(4,), include_top=False)
         with pytest.raises(ValueError, match=r"`model` must be a classifier.*\(None, 4, 4, 4\)"):
             show_grad_cam(backbone, image)
 
     def test_a_long_class_name_is_broken_into_lines(self, image) -> None:
-        """The probability stays in the picture."""
+        """The probability remains visible."""
         names = ["a very long name of a class that no title has room for", "short"]
         backbone = simple_cnn((SIZE, SIZE, 3), 2, filters=(4,), include_top=False)
         drawn = show_grad_cam(build_classifier(backbone, names, mode="tf"), image, target=0)
@@ -183,7 +183,7 @@ class TestGradCam:
         assert max(map(len, lines)) <= 28
 
     def test_a_model_without_maps_is_refused(self, rng) -> None:
-        """There is nothing to lay over the image."""
+        """There are no maps for a heat map."""
         model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Flatten(), layers.Dense(2)])
         image = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
         with pytest.raises(ValueError, match=r"`layer` must name a layer .*The model has none\."):
@@ -191,7 +191,7 @@ class TestGradCam:
 
     @pytest.mark.parametrize("units", [1, 3])
     def test_logits_are_told_as_scores(self, units, image) -> None:
-        """Not as probabilities; of one unit, the opposite is the score of the first class."""
+        """Logits are not probabilities; with one unit, the first class scores the negative."""
         model = toy("logits", units)
         outputs = model(image[None].astype("float32"))[0].numpy()
         scores = [-outputs[0], outputs[0]] if units == 1 else outputs
@@ -205,7 +205,7 @@ class TestGradCam:
 
     @pytest.mark.parametrize("behind", [layers.Activation("linear"), layers.Flatten()])
     def test_the_softmax_may_have_something_behind_it(self, behind, image) -> None:
-        """A change of type, as mixed precision wants it."""
+        """Mixed precision, for example, adds a layer that changes the type."""
         model = toy("softmax")
         longer = keras.Model(model.input, behind(model.output))
         heats = [show_grad_cam(each, image)[1] for each in (model, longer)]
@@ -214,7 +214,7 @@ class TestGradCam:
         np.testing.assert_array_equal(*(ax.images[1].get_array() for ax in heats))
 
     def test_a_sigmoid_in_the_middle_makes_no_probabilities(self, image) -> None:
-        """It gates the maps, and stays."""
+        """It is a part of the network and is not removed."""
         inputs = keras.Input((SIZE, SIZE, 3))
         gated = layers.Conv2D(3, 1, activation="sigmoid", name="maps")(inputs)
         model = keras.Model(inputs, layers.GlobalAveragePooling2D()(gated))
@@ -222,7 +222,7 @@ class TestGradCam:
         assert ": score 0." in show_grad_cam(model, image)[1].get_title()
 
     def test_a_class_that_nothing_speaks_for_is_told(self, image) -> None:
-        """An empty picture could mean a mistake."""
+        """An empty heat map without a note could look like a bug."""
         model = toy("dense")
         model.get_layer("scores").set_weights([np.array([[-1, 1, 1], [-1, 1, 1.0]]), np.zeros(3)])
         model.get_layer("maps").set_weights([np.ones((1, 1, 3, 2))])
@@ -235,10 +235,10 @@ class TestGradCam:
 
 
 class TestFeatureMaps:
-    """Maps of a layer."""
+    """Feature maps of a layer."""
 
     def test_the_maps_are_those_of_the_layer_the_most_active_first(self, image) -> None:
-        """As a model that ends there gives them, by their means."""
+        """They equal the outputs of a model that ends there, ordered by their means."""
         model = simple_cnn((SIZE, SIZE, 3), 2, filters=(6, 4), mode="unit")
         expected = keras.Model(model.input, model.get_layer("block1_conv1").output).predict(
             image[None].astype("float32"), verbose=0
@@ -253,13 +253,13 @@ class TestFeatureMaps:
             )
 
     def test_only_so_many_are_shown(self, image) -> None:
-        """The rest is less active."""
+        """The other channels are less active."""
         model = simple_cnn((SIZE, SIZE, 3), 2, filters=(6, 4), mode="unit")
 
         assert 2 == len(show_feature_maps(model, image, "block1_conv1", count=2))
 
     def test_scaling_outside_is_given_by_its_mode(self, image) -> None:
-        """As in training; a model that scales inside refuses it."""
+        """A model that scales its own input rejects a mode."""
         outside = toy()
         inputs = keras.Input((SIZE, SIZE, 3))
         x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
@@ -274,7 +274,7 @@ class TestFeatureMaps:
             show_feature_maps(inside, image, "maps", mode="tf")
 
     def test_an_unknown_layer_is_refused_with_the_nearest(self, image) -> None:
-        """Which is what was meant."""
+        """The error suggests the nearest name."""
         with pytest.raises(
             ValueError, match=r"`layer` must name a layer.*'map'\. Did you mean maps\?"
         ):
@@ -282,7 +282,7 @@ class TestFeatureMaps:
 
     @pytest.mark.parametrize("which", [0, -1])
     def test_a_layer_without_maps_is_refused(self, which, image) -> None:
-        """Scores are none, and the image itself isn't either."""
+        """Neither scores nor the input image are feature maps."""
         name = toy().layers[which].name
         match = rf"`layer` must name a layer that gives .*layer='{name}'\. The last ones are maps\."
         with pytest.raises(ValueError, match=match):
@@ -308,7 +308,7 @@ class TestFeatureMaps:
     @pytest.mark.parametrize("show", [show_feature_maps, show_grad_cam])
     @pytest.mark.parametrize("kind", ["unbuilt", "subclassed", "of two inputs"])
     def test_a_model_that_cannot_be_looked_into_is_refused(self, kind, show, image) -> None:
-        """Not by an AttributeError from inside Keras."""
+        """The error is ours, not an AttributeError from Keras."""
 
         class Subclassed(keras.Model):
             def call(self, inputs):
@@ -325,7 +325,7 @@ class TestFeatureMaps:
             show(model, image, layer="conv2d")
 
     def test_an_unknown_mode_is_told_as_such(self, image) -> None:
-        """Also for a model that scales inside."""
+        """This also holds for a model that scales its own input."""
         model = simple_cnn((SIZE, SIZE, 3), 2, filters=(4,), mode="unit")
         with pytest.raises(ValueError, match=r"`mode` must be one of 'tf'.*mode='foo'"):
             show_feature_maps(model, image, "block1_conv1", mode="foo")
@@ -340,6 +340,6 @@ class TestFeatureMaps:
         ],
     )
     def test_an_image_that_does_not_fit_is_refused(self, given) -> None:
-        """The size is the model's, the pixels are raw."""
+        """It must have the size of the model and raw pixels."""
         with pytest.raises(ValueError, match=r"`image` must be a file, or a uint8 array of the mo"):
             show_feature_maps(toy(), given, "maps")

@@ -1,4 +1,4 @@
-"""Whole pictures, pixel by pixel, beside the same drawn with matplotlib's own calls."""
+"""Whole pictures, compared pixel by pixel with the same drawn by matplotlib's own calls."""
 
 import keras
 import matplotlib.pyplot as plt
@@ -46,7 +46,7 @@ def image(rng) -> np.ndarray:
 
 @pytest.mark.parametrize("mode", [None, "unit", "tf", "torch", "caffe"])
 def test_images_look_the_same_in_any_scaling(mode, image) -> None:
-    """As the raw pixels do."""
+    """Scaled images look like the raw pixels."""
     shown = image if mode is None else scale(image, mode)
     drawn = show_images([shown, shown[::-1]], ["one", "other"], columns=2, mode=mode)
     figure, axes = grid(1, 2)
@@ -59,7 +59,7 @@ def test_images_look_the_same_in_any_scaling(mode, image) -> None:
 
 
 def test_a_gray_image_is_gray(image) -> None:
-    """From black to white, not in matplotlib's colors."""
+    """It goes from black to white, not through matplotlib's default colors."""
     drawn = show_images([image[..., 0]])
     figure, (ax,) = grid(1, 1)
     ax.imshow(np.repeat(image[..., :1], 3, axis=-1))
@@ -69,7 +69,7 @@ def test_a_gray_image_is_gray(image) -> None:
 
 
 def test_a_histogram() -> None:
-    """Bars of whole numbers, in the color of the channel."""
+    """Whole numbers have one bar each, in the color of the channel."""
     pixels = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) // 7
     drawn = plot_pixel_histogram(pixels)
     figure, (ax,) = grid(1, 1)
@@ -81,7 +81,7 @@ def test_a_histogram() -> None:
 
 
 def test_a_range_test() -> None:
-    """Blue line, orange dashes."""
+    """The loss is a blue line, and the suggestion an orange, dashed line."""
     rates, losses = np.array([1e-3, 1e-2, 1e-1]), np.array([2.0, 1.0, 3.0])
     drawn = plot_learning_rate(LearningRateScan(rates, losses, 1e-2))
     figure, (ax,) = grid(1, 1)
@@ -94,7 +94,7 @@ def test_a_range_test() -> None:
 
 
 def mean_of_maps() -> keras.Model:
-    """The image's channels, their means, and a class that only the first speaks for."""
+    """Return a model of channel means, with a class that only the first channel supports."""
     inputs = keras.Input((8, 8, 3))
     maps = layers.Conv2D(2, 1, use_bias=False, name="maps")(inputs)
     outputs = layers.Dense(2, name="scores")(layers.GlobalAveragePooling2D()(maps))
@@ -117,7 +117,7 @@ def test_feature_maps(image) -> None:
 
 
 def test_grad_cam(image) -> None:
-    """The heat of the second class is the red channel, over the image."""
+    """The heat map of the second class is the red channel, over the image."""
     red = image[..., 0].astype("float64")
     drawn = show_grad_cam(mean_of_maps(), image, target=1)
     score = 1 / (1 + np.exp(-red.mean()))
@@ -133,7 +133,7 @@ def test_grad_cam(image) -> None:
 
 
 def test_a_wrong_prediction(image, tmp_path) -> None:
-    """A thick, dashed frame in vermilion."""
+    """It has a thick, dashed frame in vermilion."""
     import pandas as pd
 
     Image.fromarray(image).save(tmp_path / "cat.png")

@@ -1,4 +1,4 @@
-"""What `plot_pixel_histogram` draws, read back from matplotlib and counted again in NumPy."""
+"""The output of `plot_pixel_histogram`, read from matplotlib and compared with NumPy."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +18,7 @@ def image(rng):
 
 @pytest.fixture
 def anywhere(rng):
-    """An image of floats that lie anywhere, as a network may give one."""
+    """An image of arbitrary floats, such as the output of a network."""
     return rng.normal(0, 1, (30, 40, 3))
 
 
@@ -81,7 +81,7 @@ def test_bars_count_the_channel_of_their_panel(anywhere):
     [("unit", 7), ("tf", 7), ("torch", 7), ("caffe", 7), ("torch", 100), ("torch", 256)],
 )
 def test_the_histogram_of_a_scaled_image_is_that_of_the_raw_one(image, mode, bins):
-    """No comb: each bar holds as many of the 256 levels as any other."""
+    """There is no comb pattern: all bars cover equally many of the 256 levels."""
     order = slice(None, None, -1 if mode == "caffe" else 1)
     scaled = scale(image, mode)[..., order]
     for place in range(3):
@@ -94,14 +94,14 @@ def test_the_histogram_of_a_scaled_image_is_that_of_the_raw_one(image, mode, bin
 
 
 def test_the_channels_of_caffe_are_named_in_their_order(image):
-    """Mode "caffe" has turned them around."""
+    """Mode "caffe" reverses the channels."""
     axes = plot_pixel_histogram(scale(image, "caffe"), bins=5, mode="caffe")
 
     assert ["blue", "green", "red"] == [ax.get_title().partition(":")[0] for ax in axes]
 
 
 def test_several_images_are_compared_in_shares(image, rng):
-    """Whatever their sizes, on the same bars; each has a line of its own and its name."""
+    """Images of any size share the same bars; each has its own line style and name."""
     other = rng.integers(50, 200, (10, 10, 3), dtype=np.uint8)
     axes = plot_pixel_histogram([image, other], bins=20, titles=["first", "second"])
     for place, ax in enumerate(axes):
@@ -137,7 +137,7 @@ def test_several_images_are_compared_in_shares(image, rng):
     ],
 )
 def test_images_that_cannot_be_compared_are_errors(images, titles, message):
-    """Of other channels, none at all, or without a name each."""
+    """Other channels, no images, NaN, or a missing name are rejected."""
     with pytest.raises(ValueError, match=message):
         plot_pixel_histogram(images, titles=titles)
 
@@ -195,7 +195,7 @@ def test_image_is_not_changed(image):
 
 
 def test_given_axes_can_be_one(image):
-    """For one channel a single panel will do."""
+    """For one channel, a single panel is enough."""
     _, given = plt.subplots()
 
     assert [given] == list(plot_pixel_histogram(image[..., :1], axes=given))
@@ -211,7 +211,7 @@ def test_too_few_axes_are_an_error(image):
 
 @pytest.mark.parametrize("shape", [(4,), (4, 4, 2), (4, 4, 4), (0, 4, 3), (2, 4, 4, 2)])
 def test_other_shapes_are_errors(shape):
-    """What is not an image of 1 or 3 channels, or a batch of such, is an error."""
+    """Only images of 1 or 3 channels, and batches of them, are accepted."""
     message = (
         r"^`image` must be one image, \(height, width, channels\), with 1 or 3 channels, "
         r"or a list of such images with equally many channels\. Received: shape=.*\.$"
@@ -244,7 +244,7 @@ def test_files_may_be_a_column_of_a_table(image, tmp_path):
 
 
 def test_a_batch_is_several_images_of_which_four_are_shown(rng):
-    """More lines can't be told apart; a note says how many there are."""
+    """More lines could not be told apart; a note gives the number of images."""
     batch = rng.integers(0, 256, (32, 8, 8, 3), dtype=np.uint8)
     ax = plot_pixel_histogram(batch)[-1]
 
@@ -256,7 +256,7 @@ def test_a_batch_is_several_images_of_which_four_are_shown(rng):
 
 
 def test_one_image_may_have_a_name(image):
-    """It is not dropped."""
+    """The name is shown."""
     legend = plot_pixel_histogram(image, bins=5, titles=["a cat"])[-1].get_legend()
 
     assert ["a cat"] == [text.get_text() for text in legend.get_texts()]
@@ -264,7 +264,7 @@ def test_one_image_may_have_a_name(image):
 
 @pytest.mark.parametrize("mode", ["unit", "tf", "torch", "caffe"])
 def test_all_that_a_mode_can_give_is_in_view(mode, image):
-    """So that images that were scaled twice lie in a sliver, and look wrong."""
+    """Images that were scaled twice then fill only a thin strip, and look wrong."""
     lows, highs = (scale(np.full((1, 1, 3), end, np.uint8), mode)[0, 0] for end in (0, 255))
     for ax, low, high in zip(
         plot_pixel_histogram(scale(image, mode), bins=5, mode=mode), lows, highs, strict=True
@@ -278,7 +278,7 @@ def test_all_that_a_mode_can_give_is_in_view(mode, image):
 
 @pytest.mark.parametrize("change", [np.negative, np.positive])
 def test_values_outside_of_the_mode_are_told(image, change):
-    """Raw pixels, for example; what lies inside is not."""
+    """Raw pixels get a note in the title; values inside the range do not."""
     outside = change(image.astype("float32")) / 100
     titles = [ax.get_title() for ax in plot_pixel_histogram(outside, bins=5, mode="tf")]
     right = [ax.get_title() for ax in plot_pixel_histogram(scale(image, "tf"), bins=5, mode="tf")]

@@ -1,4 +1,4 @@
-"""What the plots of predictions say, read back from matplotlib and held to scikit-learn."""
+"""The plots of predictions, read from matplotlib and compared with scikit-learn."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ NAMES = ["cat", "dog", "fox"]
 
 
 def predicted(count: int = 200, classes: int = 3, seed: int = 0) -> pd.DataFrame:
-    """Return a table in which about two of three predictions are right."""
+    """Return a table in which about two of three predictions are correct."""
     rng = np.random.default_rng(seed)
     names = NAMES if classes == 3 else [f"class {number}" for number in range(classes)]
     true = rng.integers(0, classes, count)
@@ -33,7 +33,7 @@ def predicted(count: int = 200, classes: int = 3, seed: int = 0) -> pd.DataFrame
 
 @pytest.fixture
 def table(make_folder) -> pd.DataFrame:
-    """Four images: right and sure, wrong and sure, wrong and unsure, right and unsure."""
+    """Four images: correct at 0.99, wrong at 0.95, wrong at 0.55, correct at 0.62."""
     folder = make_folder({"cat": 4})
     names = pd.Categorical(["cat", "cat", "dog", "dog"], categories=NAMES)
     told = pd.Categorical(["cat", "dog", "fox", "dog"], categories=NAMES)
@@ -48,10 +48,10 @@ def table(make_folder) -> pd.DataFrame:
 
 
 class TestShowPredictions:
-    """Images with truth and prediction."""
+    """Images with true and predicted classes."""
 
     def test_right_and_wrong_are_told_apart_without_color(self, table) -> None:
-        """By a sign in the title, and by width and style of the frame."""
+        """They differ in the sign in the title, and in the width and style of the frame."""
         drawn = show_predictions(table)
         frames = [ax.patches[0] for ax in drawn]
 
@@ -76,20 +76,20 @@ class TestShowPredictions:
         np.testing.assert_array_equal(expected, drawn[0].images[0].get_array())
 
     def test_the_worst_mistakes_come_first(self, table) -> None:
-        """The surest of the wrong, then the least sure of the right."""
+        """Wrong ones start with the most confident, correct ones with the least confident."""
         drawn = show_predictions(table, worst=True)
 
         assert ["dog", "fox", "dog", "cat"] == [ax.get_title().split()[1] for ax in drawn]
 
     def test_an_unlabelled_table_is_shown_without_truth(self, table) -> None:
-        """There is nothing to compare with, and no frame."""
+        """There is no sign and no frame."""
         drawn = show_predictions(table.drop(columns="target_names"))
 
         assert "dog 95 %" == drawn[1].get_title()
         assert [] == list(drawn[1].patches)
 
     def test_the_worst_of_an_unlabelled_table_are_unknown(self, table) -> None:
-        """It says what is missing."""
+        """The error says what is missing."""
         with pytest.raises(ValueError, match=r"`table` must be .* of labelled images\. Received: "):
             show_predictions(table.drop(columns="target_names"), worst=True)
 
@@ -107,7 +107,7 @@ class TestConfusionMatrix:
 
     @pytest.mark.parametrize("normalize", [None, "true", "pred", "all"])
     def test_the_numbers_are_those_of_scikit_learn(self, normalize) -> None:
-        """The colors and the text of the cells."""
+        """This holds for the colors and the text of the cells."""
         table = predicted()
         (ax,) = plot_confusion_matrix(table, normalize=normalize)
         expected = confusion_matrix(
@@ -121,7 +121,7 @@ class TestConfusionMatrix:
         ]
 
     def test_rows_are_classes_and_columns_predictions(self) -> None:
-        """In the order of the categories, also of those without images."""
+        """They are in the order of the categories, including those without images."""
         table = predicted()
         table = table[table["target_names"] != "cat"]
         (ax,) = plot_confusion_matrix(table)
@@ -157,12 +157,12 @@ class TestConfusionMatrix:
         assert (classes > 25) == (len(ax.figure.axes) == 2)
 
     def test_an_unknown_normalize_is_refused(self) -> None:
-        """The words are scikit-learn's."""
+        """The options are scikit-learn's."""
         with pytest.raises(ValueError, match=r"`normalize` must be one of None, 'true'"):
             plot_confusion_matrix(predicted(), normalize="rows")
 
     def test_no_figure_is_left_by_a_refused_call(self) -> None:
-        """What is wrong is seen before anything is drawn."""
+        """The table is checked before anything is drawn."""
         with pytest.raises(ValueError, match=r"Received: no column 'predicted_names' or 'confid"):
             plot_confusion_matrix(predicted()[["target_names"]])
         assert [] == plt.get_fignums()
@@ -174,7 +174,7 @@ class TestReliability:
     @pytest.mark.parametrize("bins", [5, 10, 15])
     @pytest.mark.parametrize("seed", range(3))
     def test_the_curve_is_that_of_scikit_learn(self, bins, seed) -> None:
-        """Accuracy over confidence in equal bins; the empty ones are left out."""
+        """It shows accuracy over confidence in equal bins, without empty bins."""
         table = predicted(seed=seed)
         (ax,) = plot_reliability(table, bins=bins)
         right = table["predicted_names"] == table["target_names"].astype(str)
@@ -198,7 +198,7 @@ class TestReliability:
         assert f"expected calibration error {error:.3f}" == ax.get_title()
 
     def test_in_one_bin_the_error_is_that_of_the_means(self) -> None:
-        """The distance of mean confidence and accuracy."""
+        """It is the difference between mean confidence and accuracy."""
         table = predicted()
         (ax,) = plot_reliability(table, bins=1)
         accuracy = accuracy_score(table["target_names"], table["predicted_names"])
@@ -220,7 +220,7 @@ class TestReliability:
         assert [1] == list(ax.lines[1].get_xdata())
 
     def test_an_empty_table_is_refused(self) -> None:
-        """There is nothing to be right about."""
+        """There is nothing to plot."""
         with pytest.raises(ValueError, match=r"`table` must be what .*Received: an empty table\."):
             plot_reliability(predicted()[:0])
 
@@ -233,10 +233,10 @@ def test_what_is_no_table_is_refused(given) -> None:
 
 
 class TestWhatTheTablesHold:
-    """Rows without a class, and confidences that are none."""
+    """Rows without a class, and invalid confidences."""
 
     def test_images_without_a_class_are_shown_without_frame_and_sign(self, table) -> None:
-        """Their truth is not "nan"."""
+        """Their true class is not shown as "nan"."""
         names = table["target_names"].where([True, True, False, True])
         drawn = show_predictions(table.assign(target_names=names))
 
@@ -245,7 +245,7 @@ class TestWhatTheTablesHold:
         assert 3 == len(show_predictions(table.assign(target_names=names), worst=True))
 
     def test_images_without_a_class_are_left_out_of_figures(self) -> None:
-        """They are neither right nor wrong."""
+        """They are neither correct nor wrong."""
         table = predicted()
         known = np.arange(len(table)) % 3 > 0
         partly = table.assign(target_names=table["target_names"].where(known))
@@ -265,7 +265,7 @@ class TestWhatTheTablesHold:
 
     @pytest.mark.parametrize(("value", "told"), [(93.0, "0.*to 93"), (np.nan, "NaN"), (-1, "-1")])
     def test_confidences_that_are_no_probabilities_are_refused(self, value, told) -> None:
-        """Percents would be drawn as "9300 %", and NaN as no error at all."""
+        """Percentages would be drawn as "9300 %", and NaN would be ignored."""
         table = predicted()
         table.loc[5, "confidence"] = value
         with pytest.raises(ValueError, match=rf"must have `confidence` in 0\.\.1.*{told}"):
@@ -276,7 +276,7 @@ class TestReadableMatrices:
     """Names and numbers."""
 
     def test_numbers_stand_out_where_all_cells_are_equal(self) -> None:
-        """Not white on white."""
+        """They are not white on white."""
         names = pd.Categorical(["cat", "cat", "dog", "dog"])
         table = pd.DataFrame(
             {"target_names": names, "predicted_names": names[[0, 2, 0, 2]], "confidence": 0.9}
@@ -298,7 +298,7 @@ class TestReadableMatrices:
 
     @pytest.mark.parametrize(("classes", "length"), [(2, 25), (8, 50), (3, 12), (10, 20), (30, 40)])
     def test_long_names_do_not_overlap(self, classes, length) -> None:
-        """And all of them lie within the picture."""
+        """All names are within the picture."""
         names = [f"{number} " + "long name " * (length // 10) for number in range(classes)]
         table = pd.DataFrame(
             {"target_names": pd.Categorical(names), "predicted_names": pd.Categorical(names)}
