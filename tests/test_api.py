@@ -167,6 +167,26 @@ def test_the_example_of_every_function_is_run() -> None:
     assert {f"{f.__module__}.{f.__qualname__}" for f in PUBLIC_FUNCTIONS} <= found
 
 
+ROOMS = [
+    info.name
+    for info in pkgutil.walk_packages(cnnkit.__path__, "cnnkit.")
+    if info.ispkg and info.name.rpartition(".")[2].startswith("_")
+]
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_each_room_says_what_is_in_it_and_what_it_may_use(name: str) -> None:
+    """Private packages have a docstring of two paragraphs, and re-export nothing."""
+    room = importlib.import_module(name)
+    content, uses = room.__doc__.strip().split("\n\n")
+
+    assert content
+    assert uses.startswith("It uses ")
+    assert all(
+        isinstance(part, types.ModuleType) for key, part in vars(room).items() if key[0] != "_"
+    )
+
+
 def test_directions_of_import_are_kept() -> None:
     """The contracts in pyproject.toml hold."""
     from importlinter.cli import lint_imports
