@@ -181,7 +181,7 @@ def test_each_room_says_what_is_in_it_and_what_it_may_use(name: str) -> None:
     content, uses = room.__doc__.strip().split("\n\n")
 
     assert content
-    assert uses.startswith("It uses ")
+    assert uses.startswith("This package uses ")
     assert all(
         isinstance(part, types.ModuleType) for key, part in vars(room).items() if key[0] != "_"
     )

@@ -1,4 +1,4 @@
 """The only package that uses private parts of Keras; each use names an alternative.
 
-It imports only Keras and `_foundation`. `nox -s nightly` runs its tests on the next Keras.
+This package uses Keras and `_foundation`. `nox -s nightly` runs its tests on the next Keras.
 """

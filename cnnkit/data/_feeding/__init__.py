@@ -1,4 +1,4 @@
 """From a table or arrays to batches: source, kept, whole, batches, dataset.
 
-It uses `_tables`, `_files`, `preprocess`, `_keras` and `_foundation`.
+This package uses `_tables`, `_files`, `preprocess`, `_keras` and `_foundation`.
 """

@@ -1,4 +1,4 @@
 """From a model and images to a table of predictions.
 
-It uses `_feeding`, `_tables`, `_files` and `_keras`.
+This package uses `_feeding`, `_tables`, `_files` and `_keras`.
 """

@@ -1,4 +1,4 @@
 """Images in a few large files, and the pipeline that reads them.
 
-It uses `_feeding`, `_tables`, `_files` and `_foundation`.
+This package uses `_feeding`, `_tables`, `_files` and `_foundation`.
 """
