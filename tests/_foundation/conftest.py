@@ -90,9 +90,9 @@ def _files_of(tree):
     return Counter(content for name, content in tree.items() if name not in journals)
 
 
-def _killed(run, names):
+def _killed(run, names, *, moments=(False, True)):
     """Yield a folder in which `run` was killed: at every operation, before it and after it."""
-    for done in (False, True):
+    for done in moments:
         for at in itertools.count(1):
             with _folder_of(names) as root:
                 with _killing(at, done=done) as seen:
