@@ -24,7 +24,7 @@ default_role = "code"
 
 
 def setup(app):
-    """Leave out what a NamedTuple says of its fields: they are described above."""
+    """Leave out the generated descriptions of NamedTuple fields; the class describes them."""
 
     def leave_out(*told):
         documented = told[3].__doc__ or ""

@@ -39,7 +39,7 @@ def scaled_twice() -> Trap:
     except ValueError as error:
         ours = type(error).__name__
     return Trap(
-        "`rescale` beside a scaling function",
+        "`rescale` in addition to a scaling function",
         "range of the values; expected: -1 to 1",
         f"{batch.min():.3f} to {batch.max():.3f}",
         ours,
@@ -62,7 +62,7 @@ def statistics_of_raw_images() -> Trap:
     except ValueError as error:
         ours = type(error).__name__
     return Trap(
-        "`featurewise_center` beside a scaling function",
+        "`featurewise_center` in addition to a scaling function",
         "mean of the batch it was fitted to; expected: 0",
         f"{batch.mean():.1f}",
         ours,
