@@ -97,8 +97,8 @@ def check_batches(model: Any, name: str, batch_size: int, images: int | None) ->
 
 def _strategy_of(model: Any) -> Any:
     """Return the strategy in whose scope a model was created, or None."""
-    # Keras 3.12 to 3.15; the public attribute depends on the scope in which it is read. Without
-    # it: the `distribute_strategy` of the model's first variable.
+    # Keras 3.12 to 3.15. The public attribute depends on the scope in which it is read.
+    # Without it: the `distribute_strategy` of the model's first variable.
     return getattr(model, "_distribute_strategy", None)
 
 

@@ -74,7 +74,7 @@ def check_documented(name: str, found: list[str]) -> None:
     text = PAGE.read_text(encoding="utf-8")
     row = next(line for line in text.splitlines() if re.match(rf"\|.*\b{name}\b.*\|.*\d+", line))
     count, names = row.split("|")[2:4]
-    named = re.findall(r"`(.+?)`", names.split("each behind")[0].split(":")[0])
+    named = re.findall(r"`(.+?)`", names.split("each prefixed with")[0].split(":")[0])
 
     assert len(found) == int(count)
     assert named == [one for one in found if one in named]
