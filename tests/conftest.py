@@ -24,10 +24,12 @@ collect_ignore = ["downstream", "distributed"]
 
 
 def pytest_configure() -> None:
-    """Spare the process of each mutant what takes long there and decides nothing."""
-    if "MUTANT_UNDER_TEST" in os.environ:
-        from hypothesis import Phase, settings
+    """Draw the same examples in every run, and spare each mutant's process what takes long."""
+    from hypothesis import Phase, settings
 
+    settings.register_profile("repeatable", derandomize=True)
+    settings.load_profile("repeatable")
+    if "MUTANT_UNDER_TEST" in os.environ:
         gc.freeze()  # or each collection goes through all that was imported before the fork
         settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None)
         settings.load_profile("mutants")  # no shrinking of what has failed

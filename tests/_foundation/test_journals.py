@@ -311,7 +311,7 @@ class TestKills:
             (root / "a/1").write_bytes(b"meanwhile")
 
             with pytest.raises(
-                FileExistsError, match="already exists.* the unfinished renaming\\.$"
+                FileExistsError, match="already exists\\. Move that .* the unfinished renaming\\.$"
             ):
                 settle(root)
             assert b"meanwhile" == (root / "a/1").read_bytes()

@@ -114,7 +114,11 @@ def test_a_model_without_weights_is_refused(function) -> None:
 @pytest.mark.parametrize("function", [freeze, unfreeze, trainable_summary])
 def test_what_is_no_model_is_refused(function) -> None:
     """A layer or a path, for example."""
-    with pytest.raises(TypeError, match=r"`model` must be a Keras model\. Received: str\."):
+    text = (
+        r"^`model` must be a Keras model\. Received: str\. "
+        r"Pass the model itself, not a layer or a file\.$"
+    )
+    with pytest.raises(TypeError, match=text):
         function("model.keras")
 
 
