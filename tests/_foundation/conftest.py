@@ -4,6 +4,9 @@ A file operation raises an error in place of its work: once for a failure, or fr
 kill, so that nothing can be tidied up either.
 """
 
+from file_names import OPERATIONS
+
+
 import errno
 import itertools
 import os
@@ -14,8 +17,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-OPERATIONS = ("rename", "replace", "write_text", "unlink")
 
 
 class Killed(BaseException):

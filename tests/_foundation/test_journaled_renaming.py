@@ -1,7 +1,9 @@
 """renumber_files and rename_classes under failures and kills: every file and folder is kept."""
 
+from file_names import fits, any_text
+
+
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -71,12 +73,6 @@ for folder, steps in zip(sys.argv[1::2], sys.argv[2::2]):
 STEPS = (0, 1, 50, 60, 61, 90, 118)
 
 
-def fits(name):
-    reserved = name in {".", ".."} or re.fullmatch(r"\.cnnkit-move-\d+", name)
-    return not reserved and len(os.fsencode(name)) <= 255
-
-
-any_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1)
 file_names = st.one_of(st.sampled_from(NAMES), any_text.filter(fits))
 folder_names = st.sampled_from(
     [

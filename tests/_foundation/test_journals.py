@@ -1,5 +1,8 @@
 """Renaming under failures and kills: nothing is lost, and all files are renamed or none."""
 
+from file_names import OPERATIONS, fits, any_text
+
+
 import itertools
 import os
 import re
@@ -13,7 +16,6 @@ from hypothesis import strategies as st
 from cnnkit.data import list_images
 from cnnkit._foundation.journals import check_settled, renamed, settle
 
-OPERATIONS = ("rename", "replace", "write_text", "unlink")
 NAMES = [
     "cat.png",
     "Cat.png",
@@ -35,12 +37,6 @@ NAMES = [
 ]
 
 
-def fits(name):
-    reserved = name in {".", ".."} or re.fullmatch(r"\.cnnkit-move-\d+", name)
-    return not reserved and len(os.fsencode(name)) <= 255
-
-
-any_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1)
 file_names = st.one_of(st.sampled_from(NAMES), any_text.filter(fits))
 
 

@@ -5,8 +5,6 @@ from cnnkit.data import image_dataset
 
 
 LEVELS = list(range(0, 240, 20))
-
-
 SIZE = (4, 6)
 
 

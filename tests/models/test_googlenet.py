@@ -1,20 +1,12 @@
 """GoogLeNet against the paper: its table, its head, and BatchNorm after each convolution."""
 
+from networks import count, inputs_of
+
+
 import keras
-import numpy as np
 import pytest
 
 from cnnkit.models import googlenet
-
-
-def count(weights) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in weights)
-
-
-def inputs_of(model: keras.Model, name: str) -> list[str]:
-    """Return the names of the layers that a layer takes its input from."""
-    node = model.get_layer(name)._inbound_nodes[0]
-    return [x._keras_history.operation.name for x in node.input_tensors]
 
 
 @pytest.fixture(scope="module")

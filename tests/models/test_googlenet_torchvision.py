@@ -1,5 +1,8 @@
 """GoogLeNet with `variant="torchvision"` against PyTorch."""
 
+from networks import count
+
+
 import keras
 import numpy as np
 import pytest
@@ -8,10 +11,6 @@ from cnnkit.models import googlenet, load_weights
 from cnnkit.preprocess import scale
 
 OPEN = (None, None, 3)
-
-
-def count(weights) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
 def outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:

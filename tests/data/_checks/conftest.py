@@ -1,12 +1,12 @@
 """Fixtures of the tests of checks: pictures that differ."""
 
+from checks import TILE
+
+
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
-
-
-TILE = 96
 
 
 @pytest.fixture(scope="session")

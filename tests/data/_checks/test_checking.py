@@ -1,5 +1,8 @@
 """check_images: problems of files are reported, and good files are not."""
 
+from checks import table_of, check, exif_of
+
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,29 +11,11 @@ from PIL import Image
 from cnnkit.data import check_images, list_images
 
 
-def table_of(paths, names=None, index=None):
-    table = pd.DataFrame({"file_paths": [str(path) for path in paths]}, index=index)
-    if names is None:
-        return table
-    target_names = pd.Categorical(names)
-    return table.assign(target_names=target_names, targets=target_names.codes.astype("int64"))
-
-
-def check(paths, names=None, **options):
-    return check_images(table_of(paths, names), progress=False, **options)
-
-
 def told_of(path):
     """Return what is reported for one file: explanations by problem."""
     problems = check([path])
     explanations = [explanation.rstrip(".") for explanation in problems["explanation"]]
     return dict(zip(problems["problem"], explanations, strict=True))
-
-
-def exif_of(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
 
 
 def cut_short(path):

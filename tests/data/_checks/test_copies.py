@@ -1,36 +1,17 @@
 """check_images: copies are reported, by their bytes or their looks, and nothing else."""
 
+from checks import TILE, check, exif_of
+
+
 from pathlib import Path
 
 import io
 import tracemalloc
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from cnnkit.data._checks.duplicates import similar
-from cnnkit.data import check_images
-
-TILE = 96
-
-
-def table_of(paths, names=None, index=None):
-    table = pd.DataFrame({"file_paths": [str(path) for path in paths]}, index=index)
-    if names is None:
-        return table
-    target_names = pd.Categorical(names)
-    return table.assign(target_names=target_names, targets=target_names.codes.astype("int64"))
-
-
-def check(paths, names=None, **options):
-    return check_images(table_of(paths, names), progress=False, **options)
-
-
-def exif_of(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
 
 
 CHANGES = {

@@ -4,15 +4,8 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, features
-from sklearn.datasets import load_sample_images
 
 from cnnkit.data import read_image
-
-
-@pytest.fixture(scope="module")
-def photo():
-    """One of the sample photos of scikit-learn, made small, with odd sides."""
-    return Image.fromarray(load_sample_images().images[1]).resize((161, 107))
 
 
 class TestTransparency:

@@ -1,5 +1,8 @@
 """read_image of JPEGs: the pixels that an independent oracle has, whatever the header says."""
 
+from image_files import encoded
+
+
 import io
 import re
 import struct
@@ -7,17 +10,10 @@ import struct
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
-from sklearn.datasets import load_sample_images
 
 from cnnkit.data import read_image
 from cnnkit.data._files.decoding import usual_jpeg_size
 from cnnkit.exceptions import ImageReadError
-
-
-def encoded(image, form, **options):
-    stream = io.BytesIO()
-    image.save(stream, form, **options)
-    return stream.getvalue()
 
 
 def decoded(path):
@@ -43,12 +39,6 @@ def exif_with_thumbnail(thumbnail):
     first = struct.pack("<HI", 0, 14)  # no entries; the second directory is at 14
     second = struct.pack("<H", 3) + entries + struct.pack("<I", 0)
     return b"Exif\0\0" + b"II*\0" + struct.pack("<I", 8) + first + second + thumbnail
-
-
-@pytest.fixture(scope="module")
-def photo():
-    """One of the sample photos of scikit-learn, made small, with odd sides."""
-    return Image.fromarray(load_sample_images().images[1]).resize((161, 107))
 
 
 def with_pixels_declared(jpeg, height, width):

@@ -1,7 +1,9 @@
 """read_image: upright, in color or gray, and clear about what it can't read."""
 
+from image_files import encoded, exif_orientation
+
+
 import errno
-import io
 import os
 import re
 import warnings
@@ -24,18 +26,6 @@ UPRIGHT = {
     7: lambda stored: stored[::-1, ::-1].transpose(1, 0, 2),
     8: lambda stored: np.rot90(stored, 1),
 }
-
-
-def exif_orientation(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
-
-
-def encoded(image, form, **options):
-    stream = io.BytesIO()
-    image.save(stream, form, **options)
-    return stream.getvalue()
 
 
 class TestOrientation:

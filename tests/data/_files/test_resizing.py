@@ -1,5 +1,8 @@
 """read_image with a size: exact in shape, antialiased, centered, and upright."""
 
+from image_files import exif_orientation
+
+
 import tracemalloc
 
 import cv2
@@ -29,12 +32,6 @@ STORED = {
 
 sides = st.integers(1, 40)
 sizes = st.tuples(sides, sides)
-
-
-def exif_orientation(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
 
 
 def antialiased(pixels, size):

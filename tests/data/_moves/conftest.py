@@ -3,15 +3,17 @@
 An interruption is acted out: a file operation raises in the middle of its work.
 """
 
-import itertools
-import os
-from contextlib import contextmanager
 from pathlib import Path
-
 import pytest
 
+
+from placing import PHOTOS, place
+import os
+from contextlib import contextmanager
+import itertools
+
+
 LONG_AGO = 1_000_000_000_123_456_789  # nanoseconds
-PHOTOS = [f"cat/{number}.jpg" for number in range(6)] + [f"dog/{name}.png" for name in "abcde"]
 
 
 def _write_files(root, names):
@@ -97,3 +99,47 @@ def photos(tmp_path):
 def parts(tmp_path):
     """Where the parts shall go."""
     return tmp_path / "parts"
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory, write_files):
+    """A hundred files."""
+    names = [f"{label}/{number:03}.jpg" for label in ("cat", "dog") for number in range(50)]
+    return write_files(tmp_path_factory.mktemp("many"), names)
+
+
+@pytest.fixture(scope="module")
+def expected(many, tmp_path_factory, contents):
+    """The result of an undisturbed call."""
+    parts = tmp_path_factory.mktemp("undisturbed")
+    place(many, parts)
+    return contents(parts)
+
+
+@pytest.fixture
+def make_classes(tmp_path):
+    """Return a function that makes class folders, each of which holds a note of its first name."""
+
+    def make(*names):
+        root = tmp_path / "animals"
+        for name in names:
+            (root / name).mkdir(parents=True)
+            (root / name / "note.txt").write_text(name, encoding="utf-8")
+        return root
+
+    return make
+
+
+@pytest.fixture
+def make_files(tmp_path):
+    """Return a function that makes files: of given bytes, or of their own names' by default."""
+
+    def make(*names, **contents):
+        root = tmp_path / "animals"
+        for name, content in {**{name: name.encode() for name in names}, **contents}.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return root
+
+    return make

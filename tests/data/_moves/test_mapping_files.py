@@ -1,25 +1,14 @@
 """rename_classes with a file of names: JSON and CSV in all their forms."""
 
+from renaming import classes, unchanged
+
+
 import json
 from pathlib import Path
 
 import pytest
 
 from cnnkit.data import rename_classes
-
-
-@pytest.fixture
-def make_classes(tmp_path):
-    """Return a function that makes class folders, each of which holds a note of its first name."""
-
-    def make(*names):
-        root = tmp_path / "animals"
-        for name in names:
-            (root / name).mkdir(parents=True)
-            (root / name / "note.txt").write_text(name, encoding="utf-8")
-        return root
-
-    return make
 
 
 @pytest.fixture
@@ -32,15 +21,6 @@ def mapping_file(tmp_path):
         return path
 
     return write
-
-
-def classes(root):
-    """The first name of each class folder by its present one."""
-    return {path.parent.name: path.read_text("utf-8") for path in root.glob("*/note.txt")}
-
-
-def unchanged(*names):
-    return {name: name for name in names}
 
 
 class TestMappingFile:

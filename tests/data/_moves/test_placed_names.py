@@ -1,5 +1,8 @@
 """split_folder: no file is lost because of its name."""
 
+from placing import WAYS, place, trees
+
+
 import os
 import shutil
 import sys
@@ -7,40 +10,13 @@ import tempfile
 import unicodedata
 from collections import Counter
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cnnkit.data import list_images, split_folder
-
-WAYS = ["copy", "hardlink", "symlink"]
-NAMES = [
-    "1",
-    "1_2",
-    "1_3",
-    "A",
-    "a",
-    "ß",
-    "ss",
-    "é",
-    "e\u0301",
-    "고양이",
-    "😀",
-    " a ",
-    "a.jpg",
-    "comma, quote\"'",
-    "new\nline",
-    "back\\slash",
-    "{}%s",
-    "-rf",
-    "x" * 240,
-    os.fsdecode(b"\xff\xfe"),
-]
-
-place = partial(split_folder, progress=False)
+from cnnkit.data import list_images
 
 
 class TestNames:
@@ -117,35 +93,6 @@ class TestNames:
             f"{Path(path).parent.name}/{Path(path).name}" for path in table["file_paths"]
         ]
         assert 10 == (parts / "split.csv").read_bytes().count(b"caf\xe9/\xff")
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory, write_files):
-    """A hundred files."""
-    names = [f"{label}/{number:03}.jpg" for label in ("cat", "dog") for number in range(50)]
-    return write_files(tmp_path_factory.mktemp("many"), names)
-
-
-@pytest.fixture(scope="module")
-def expected(many, tmp_path_factory, contents):
-    """The result of an undisturbed call."""
-    parts = tmp_path_factory.mktemp("undisturbed")
-    place(many, parts)
-    return contents(parts)
-
-
-folder_names = st.sampled_from(
-    ["cat", "dog", "고양이", "a b", "new\nline", "é", "e\u0301", "\udcff", "train", "x" * 255]
-)
-file_names = st.builds(
-    "{}{}.{}".format,
-    st.sampled_from(["", "a/", "b/", "a/b/"]),
-    st.sampled_from(NAMES),
-    st.sampled_from(["jpg", "JPG", "png"]),
-)
-trees = st.dictionaries(
-    folder_names, st.lists(file_names, min_size=1, max_size=8, unique=True), min_size=1, max_size=3
-)
 
 
 @pytest.fixture(scope="module")

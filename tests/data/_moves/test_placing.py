@@ -1,45 +1,19 @@
 """split_folder: every file is placed in one part, and the originals do not change."""
 
+from placing import PHOTOS, WAYS, place
+
+
 import os
 import re
 import shutil
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import strategies as st
 
 from cnnkit.data import list_images, list_splits, split_folder, split_table
-
-WAYS = ["copy", "hardlink", "symlink"]
-PHOTOS = [f"cat/{number}.jpg" for number in range(6)] + [f"dog/{name}.png" for name in "abcde"]
-NAMES = [
-    "1",
-    "1_2",
-    "1_3",
-    "A",
-    "a",
-    "ß",
-    "ss",
-    "é",
-    "e\u0301",
-    "고양이",
-    "😀",
-    " a ",
-    "a.jpg",
-    "comma, quote\"'",
-    "new\nline",
-    "back\\slash",
-    "{}%s",
-    "-rf",
-    "x" * 240,
-    os.fsdecode(b"\xff\xfe"),
-]
-
-place = partial(split_folder, progress=False)
 
 
 class TestTree:
@@ -297,21 +271,6 @@ class TestTable:
         assert shown.out == ""
 
 
-@pytest.fixture(scope="module")
-def many(tmp_path_factory, write_files):
-    """A hundred files."""
-    names = [f"{label}/{number:03}.jpg" for label in ("cat", "dog") for number in range(50)]
-    return write_files(tmp_path_factory.mktemp("many"), names)
-
-
-@pytest.fixture(scope="module")
-def expected(many, tmp_path_factory, contents):
-    """The result of an undisturbed call."""
-    parts = tmp_path_factory.mktemp("undisturbed")
-    place(many, parts)
-    return contents(parts)
-
-
 class TestArguments:
     """Wrong arguments are refused before anything is written."""
 
@@ -400,17 +359,3 @@ class TestArguments:
             place(photos, parts, test_size=11)
 
         assert not parts.exists()
-
-
-folder_names = st.sampled_from(
-    ["cat", "dog", "고양이", "a b", "new\nline", "é", "e\u0301", "\udcff", "train", "x" * 255]
-)
-file_names = st.builds(
-    "{}{}.{}".format,
-    st.sampled_from(["", "a/", "b/", "a/b/"]),
-    st.sampled_from(NAMES),
-    st.sampled_from(["jpg", "JPG", "png"]),
-)
-trees = st.dictionaries(
-    folder_names, st.lists(file_names, min_size=1, max_size=8, unique=True), min_size=1, max_size=3
-)

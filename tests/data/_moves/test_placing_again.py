@@ -1,22 +1,20 @@
 """split_folder, repeated: the call keeps what is there, completes it, or refuses."""
 
+from placing import WAYS, place
+
+
 import itertools
 import os
 import re
 import shutil
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from cnnkit.data import split_folder
 
-WAYS = ["copy", "hardlink", "symlink"]
 HOLDS = r"`destination` must hold no images of another split\. Received: .* with "
 OTHERS, CHANGED = rf"{HOLDS}1 other", rf"{HOLDS}1 file\(s\) that differ"
-
-place = partial(split_folder, progress=False)
 
 
 class TestRepeated:

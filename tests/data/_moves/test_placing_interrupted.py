@@ -1,5 +1,8 @@
 """split_folder, interrupted and killed: no file is incomplete, and a repeated call continues."""
 
+from placing import PHOTOS, place
+
+
 import errno
 import itertools
 import json
@@ -11,14 +14,12 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from cnnkit.data import list_images, split_folder
+from cnnkit.data import list_images
 
-PHOTOS = [f"cat/{number}.jpg" for number in range(6)] + [f"dog/{name}.png" for name in "abcde"]
 # One import for all: a child of it for each kill, which ends itself in the middle of the operation.
 SIGKILLED = """
 import json, os, shutil, signal, sys
@@ -74,8 +75,6 @@ for destination, how in zip(sys.argv[3::2], sys.argv[4::2]):
 print(*children, flush=True)
 print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
 """
-
-place = partial(split_folder, progress=False)
 
 
 class TestInterrupted:
@@ -215,21 +214,6 @@ class TestInterrupted:
         assert not parts.exists()
         (photos / "dog/e.png").write_bytes(content)
         assert len(PHOTOS) == len(place(table, parts))
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory, write_files):
-    """A hundred files."""
-    names = [f"{label}/{number:03}.jpg" for label in ("cat", "dog") for number in range(50)]
-    return write_files(tmp_path_factory.mktemp("many"), names)
-
-
-@pytest.fixture(scope="module")
-def expected(many, tmp_path_factory, contents):
-    """The result of an undisturbed call."""
-    parts = tmp_path_factory.mktemp("undisturbed")
-    place(many, parts)
-    return contents(parts)
 
 
 KILLS = [

@@ -1,5 +1,8 @@
 """rename_classes: which names folders get, what is refused, and the table that is returned."""
 
+from renaming import classes, unchanged, contents
+
+
 import re
 import unicodedata
 from pathlib import Path
@@ -18,50 +21,6 @@ BOTH_WAYS = {
     "dog": "cane",
     "cat": "gatto",
 }
-
-
-@pytest.fixture
-def make_classes(tmp_path):
-    """Return a function that makes class folders, each of which holds a note of its first name."""
-
-    def make(*names):
-        root = tmp_path / "animals"
-        for name in names:
-            (root / name).mkdir(parents=True)
-            (root / name / "note.txt").write_text(name, encoding="utf-8")
-        return root
-
-    return make
-
-
-@pytest.fixture
-def make_files(tmp_path):
-    """Return a function that makes files: of given bytes, or of their own names' by default."""
-
-    def make(*names, **contents):
-        root = tmp_path / "animals"
-        for name, content in {**{name: name.encode() for name in names}, **contents}.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        return root
-
-    return make
-
-
-def classes(root):
-    """The first name of each class folder by its present one."""
-    return {path.parent.name: path.read_text("utf-8") for path in root.glob("*/note.txt")}
-
-
-def unchanged(*names):
-    return {name: name for name in names}
-
-
-def contents(root):
-    """The bytes of each file by its path, in a fixed order."""
-    paths = sorted(path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 
 
 class TestDirections:

@@ -1,5 +1,8 @@
 """renumber_files: which names files get, and what is refused."""
 
+from renaming import contents
+
+
 import re
 import io
 from pathlib import Path
@@ -17,27 +20,6 @@ def image_bytes(kind):
 
 
 JPEG, PNG, GIF = map(image_bytes, ("JPEG", "PNG", "GIF"))
-
-
-@pytest.fixture
-def make_files(tmp_path):
-    """Return a function that makes files: of given bytes, or of their own names' by default."""
-
-    def make(*names, **contents):
-        root = tmp_path / "animals"
-        for name, content in {**{name: name.encode() for name in names}, **contents}.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        return root
-
-    return make
-
-
-def contents(root):
-    """The bytes of each file by its path, in a fixed order."""
-    paths = sorted(path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 
 
 def first_names(root):

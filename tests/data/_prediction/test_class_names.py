@@ -13,15 +13,6 @@ from cnnkit._keras.class_names import class_names_in, layer_name_of
 from cnnkit.data import predict_images
 from cnnkit.transfer import build_classifier
 
-LEVELS = [200, 10, 90, 250, 0, 30, 130, 70, 255, 180, 120]
-NAMES = ["light" if level >= 128 else "dark" for level in LEVELS]
-
-
-@pytest.fixture
-def table(level_table):
-    """Images of one level each, in no order, with an index of their own."""
-    return level_table(LEVELS, NAMES).set_axis([f"row {level}" for level in LEVELS])
-
 
 class TestClassNamesInTheModel:
     """A model of `build_classifier` keeps its class names, saved and loaded too."""

@@ -1,5 +1,8 @@
 """predict_images: every prediction in the row of its file, and probabilities only."""
 
+from predictions import LEVELS, NAMES
+
+
 from functools import cache
 from pathlib import Path
 
@@ -10,15 +13,6 @@ import pytest
 
 from cnnkit.data import list_images, predict_images, read_image
 from cnnkit.exceptions import ImageReadError
-
-LEVELS = [200, 10, 90, 250, 0, 30, 130, 70, 255, 180, 120]
-NAMES = ["light" if level >= 128 else "dark" for level in LEVELS]
-
-
-@pytest.fixture
-def table(level_table):
-    """Images of one level each, in no order, with an index of their own."""
-    return level_table(LEVELS, NAMES).set_axis([f"row {level}" for level in LEVELS])
 
 
 @cache

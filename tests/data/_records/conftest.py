@@ -1,10 +1,11 @@
 """Fixtures of the tests of records."""
 
+from records import SIZE
+
+
 import pytest
 
 from cnnkit.data import list_images, write_records
-
-SIZE = (6, 5)
 
 
 @pytest.fixture

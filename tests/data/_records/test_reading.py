@@ -1,27 +1,17 @@
 """record_dataset: the same pixels and targets as `image_dataset` gives, shared and shuffled."""
 
-from pathlib import Path
+from records import SIZE, read, arrays, shards_of, damage
+
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnnkit.data import image_dataset, list_images, record_dataset
+from cnnkit.data import image_dataset, list_images
 from cnnkit.data._records import reading
 from cnnkit.models import simple_cnn
 from cnnkit.transfer import build_classifier, fine_tune
-
-SIZE = (6, 5)
-
-
-def read(folder, **options):
-    return record_dataset(folder, progress=False, **options)
-
-
-def arrays(dataset):
-    """Return the batches as lists of arrays."""
-    return [[part.numpy() for part in tf.nest.flatten(batch)] for batch in dataset]
 
 
 def assert_same(expected, actual):
@@ -232,17 +222,6 @@ class TestShuffling:
         read(mixed, shuffle=True)
         read(in_order)
         read(write(rows=table[table["targets"] == 0]), shuffle=True)
-
-
-def shards_of(folder):
-    return sorted(Path(folder).glob("*.tfrecord"))
-
-
-def damage(path):
-    """Change one byte in the middle."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 class TestTraining:

@@ -1,31 +1,18 @@
 """write_records: nothing is lost or overwritten, and an interrupted call can be repeated."""
 
+from records import SIZE, read, arrays, shards_of
+
+
 import json
 import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import tensorflow as tf
 
 from cnnkit.data import list_images, record_dataset, write_records
 from cnnkit.data._records import writing
 from cnnkit.exceptions import ImageReadError
-
-SIZE = (6, 5)
-
-
-def read(folder, **options):
-    return record_dataset(folder, progress=False, **options)
-
-
-def arrays(dataset):
-    """Return the batches as lists of arrays."""
-    return [[part.numpy() for part in tf.nest.flatten(batch)] for batch in dataset]
-
-
-def shards_of(folder):
-    return sorted(Path(folder).glob("*.tfrecord"))
 
 
 def state(folder):

@@ -1,5 +1,8 @@
 """Small networks, their weights and outputs, and every kind of source of weights."""
 
+from weight_sources import SHAPE
+
+
 import importlib
 from pathlib import Path
 
@@ -10,8 +13,6 @@ import pytest
 from keras import layers
 
 from cnnkit.models import load_weights, simple_cnn
-
-SHAPE = (16, 16, 3)
 
 
 def build_network(n_classes: int = 3, **options) -> keras.Model:

@@ -1,23 +1,14 @@
 """`skip_head=True` leaves out the layers after the feature maps, in the model and in the source."""
 
+from weight_sources import SHAPE, BODY, HEAD, BUILD, SKIP, RULE, every_source, every_file_of_weights
+
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from cnnkit.models import LoadedWeights, load_weights
-
-SHAPE = (16, 16, 3)
-BODY = ["block1_conv1", "block1_conv1_bn", "block2_conv1", "block2_conv1_bn"]
-HEAD = ["fc1", "predictions"]
-BUILD = r"Build the model that the weights belong to\.$"
-SKIP = r"`load_weights\(\.\.\., skip_head=True\)` leaves the head out\.$"
-RULE = r"^Every layer must get weights, and all weights must belong to a layer"
-# Sources that tell how their layers work, and those that hold weights alone.
-WHOLE = ["model", ".keras", "whole .h5"]
-ALONE = [".weights.h5", "published, bytes", "published, text"]
-every_source = pytest.mark.parametrize("write", [*WHOLE, *ALONE], indirect=True)
-every_file_of_weights = pytest.mark.parametrize("write", ALONE, indirect=True)
 
 
 def excited(n_classes: int) -> keras.Model:

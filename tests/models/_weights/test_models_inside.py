@@ -1,24 +1,14 @@
 """The layers of nested models are found."""
 
+from weight_sources import SHAPE, BODY, every_source, files_of_keras, files_that_tell_depth
+
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from cnnkit.models import LoadedWeights, load_weights
-
-SHAPE = (16, 16, 3)
-BODY = ["block1_conv1", "block1_conv1_bn", "block2_conv1", "block2_conv1_bn"]
-# Sources that tell how their layers work, and those that hold weights alone.
-WHOLE = ["model", ".keras", "whole .h5"]
-ALONE = [".weights.h5", "published, bytes", "published, text"]
-every_source = pytest.mark.parametrize("write", [*WHOLE, *ALONE], indirect=True)
-files_of_keras = pytest.mark.parametrize(
-    "write", ["model", ".keras", ".weights.h5", "whole .h5"], indirect=True
-)
-files_that_tell_depth = pytest.mark.parametrize(
-    "write", ["model", ".keras", ".weights.h5"], indirect=True
-)
 
 
 @pytest.fixture

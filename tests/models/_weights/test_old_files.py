@@ -1,5 +1,8 @@
 """Files of Keras 1 and 2, which name layers differently."""
 
+from weight_sources import SHAPE, BUILD, RULE
+
+
 from pathlib import Path
 
 import h5py
@@ -9,10 +12,6 @@ import pytest
 from keras import layers
 
 from cnnkit.models import load_weights
-
-SHAPE = (16, 16, 3)
-BUILD = r"Build the model that the weights belong to\.$"
-RULE = r"^Every layer must get weights, and all weights must belong to a layer"
 
 
 def old_file(path: Path, groups: dict[str, dict[str, np.ndarray]]) -> Path:

@@ -1,5 +1,8 @@
 """Published files of keras.applications, in the folder that CNNKIT_DATA names."""
 
+from weight_sources import BUILD, RULE
+
+
 import os
 from pathlib import Path
 
@@ -10,8 +13,6 @@ import pytest
 from cnnkit.models import load_weights
 
 WEIGHTS = Path(os.environ.get("CNNKIT_DATA", "no such folder")) / "weights"
-BUILD = r"Build the model that the weights belong to\.$"
-RULE = r"^Every layer must get weights, and all weights must belong to a layer"
 
 
 MOBILENET = WEIGHTS / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"

@@ -1,19 +1,12 @@
 """Weights that do not fit raise an error that names them, and the model is unchanged."""
 
+from weight_sources import SHAPE, BUILD, SKIP, RULE, every_source
+
+
 import h5py
 import keras
 import pytest
 from keras import layers
-
-
-SHAPE = (16, 16, 3)
-BUILD = r"Build the model that the weights belong to\.$"
-SKIP = r"`load_weights\(\.\.\., skip_head=True\)` leaves the head out\.$"
-RULE = r"^Every layer must get weights, and all weights must belong to a layer"
-# Sources that tell how their layers work, and those that hold weights alone.
-WHOLE = ["model", ".keras", "whole .h5"]
-ALONE = [".weights.h5", "published, bytes", "published, text"]
-every_source = pytest.mark.parametrize("write", [*WHOLE, *ALONE], indirect=True)
 
 
 class TestUnchanged:

@@ -1,5 +1,8 @@
 """Settings that change what the same weights compute must match, if the source contains them."""
 
+from weight_sources import HEAD, BUILD, WHOLE, every_file_of_weights
+
+
 import re
 
 import keras
@@ -8,13 +11,7 @@ from keras import layers
 
 from cnnkit.models import conv_block, load_weights
 
-HEAD = ["fc1", "predictions"]
-BUILD = r"Build the model that the weights belong to\.$"
-# Sources that tell how their layers work, and those that hold weights alone.
-WHOLE = ["model", ".keras", "whole .h5"]
-ALONE = [".weights.h5", "published, bytes", "published, text"]
 every_whole_source = pytest.mark.parametrize("write", WHOLE, indirect=True)
-every_file_of_weights = pytest.mark.parametrize("write", ALONE, indirect=True)
 
 
 def later_strides(layer: keras.Layer) -> keras.Layer:

@@ -1,5 +1,8 @@
 """After loading, a model computes exactly what the source computes."""
 
+from weight_sources import SHAPE, BUILD, RULE, every_source, files_of_keras, files_that_tell_depth
+
+
 import keras
 import numpy as np
 import pytest
@@ -7,20 +10,7 @@ from keras import layers
 
 from cnnkit.models import LoadedWeights, load_weights, resnet
 
-SHAPE = (16, 16, 3)
 NAMES = ["block1_conv1", "block1_conv1_bn", "block2_conv1", "block2_conv1_bn", "fc1", "predictions"]
-BUILD = r"Build the model that the weights belong to\.$"
-RULE = r"^Every layer must get weights, and all weights must belong to a layer"
-# Sources that tell how their layers work, and those that hold weights alone.
-WHOLE = ["model", ".keras", "whole .h5"]
-ALONE = [".weights.h5", "published, bytes", "published, text"]
-every_source = pytest.mark.parametrize("write", [*WHOLE, *ALONE], indirect=True)
-files_of_keras = pytest.mark.parametrize(
-    "write", ["model", ".keras", ".weights.h5", "whole .h5"], indirect=True
-)
-files_that_tell_depth = pytest.mark.parametrize(
-    "write", ["model", ".keras", ".weights.h5"], indirect=True
-)
 
 
 class TestSources:

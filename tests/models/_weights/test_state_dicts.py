@@ -1,13 +1,14 @@
 """torchvision's googlenet in every kind of file, and no other network of PyTorch."""
 
+from weight_sources import BUILD
+
+
 import re
 
 import numpy as np
 import pytest
 
 from cnnkit.models import LoadedWeights, googlenet, load_weights
-
-BUILD = r"Build the model that the weights belong to\.$"
 
 
 KINDS = [".pth", ".pt", ".safetensors", ".npz"]
