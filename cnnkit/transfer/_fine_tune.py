@@ -143,17 +143,14 @@ def fine_tune(
         best=BestWeights(monitor),
         history=StagedHistory(),
     )
-    head_stage = Stage("head", 0, head_epochs, head_learning_rate)
-    # It starts there even if the head was stopped early, which a resumed run can't know.
-    all_stage = Stage("all", head_epochs, epochs, learning_rate, layer_decay)
     try:
+        freeze_backbone(run)
         if head_epochs and not has_backup(callbacks, "all"):
-            freeze_backbone(run)
-            fit_stage(run, head_stage)
+            fit_stage(run, Stage("head", 0, head_epochs, head_learning_rate))
         if epochs:
-            freeze_backbone(run)
             unfreeze(model)
-            fit_stage(run, all_stage)
+            # From `head_epochs` even if the head was stopped early: a resumed run can't know that.
+            fit_stage(run, Stage("all", head_epochs, epochs, learning_rate, layer_decay))
     finally:
         keep_best(run)
     return run.history
